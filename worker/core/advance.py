@@ -1,0 +1,130 @@
+"""One answer, decided: the look goes through the task's row, the submissions move, and the events come out in their order.
+
+Whoever sees a response first credits it, be it the sender, a later look or a poll. In one transaction the order is response, step, task,
+submission (C3); where a response landed on the wrong step or twice, its submission is told first, and `step.completed` says `disputed` (A12).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from worker.core import events, observe
+from worker.core import submission as life
+from worker.core.events import Event
+from worker.core.outcomes import Applied, Fact, Gone, Read, Sent, Unknown
+from worker.core.submission import TOLD, Context, Move, Submission
+from worker.core.task import Credit, Snapshot, Task
+
+Contexts = Callable[[Submission], Context]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, for whom. `version`: the task row's version read before the request left (B1). `submission` is None for a poll;
+    `attempt` is None for a look. `claim`: the token under which the look was made; a send is settled whoever holds the claim now.
+    """
+
+    realm: str
+    task: str
+    version: int
+    what: Read | Sent
+    submission: str | None = None
+    attempt: int | None = None
+    claim: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An upstream task as the ledger holds it, locked: the row, its submissions that are still carried on or looked at, the credits given."""
+
+    task: Task
+    live: Mapping[str, Submission]
+    credits: Mapping[str, Credit]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to write, in one transaction."""
+
+    task: Task
+    moves: tuple[Move, ...]
+    events: tuple[Event, ...]
+
+
+def advance(row: Row, answer: Answer, contexts: Contexts, now: float) -> Decision:
+    """Decide one answer against the rows as they are now."""
+    task, what = row.task, answer.what
+    look = what if isinstance(what, Snapshot) else what.snapshot if isinstance(what, Applied) else None
+    current = True
+    if look is not None:
+        look = task.align(look)
+        current = task.current(look, answer.version)
+        what = look if isinstance(what, Snapshot) else replace(what, snapshot=look) if isinstance(what, Applied) else what
+    moves: dict[str, Move] = {}
+    if (s := row.live.get(answer.submission or "")) is not None:
+        moves[s.id] = _moved(s, answer, what, row.task, current, _context(contexts, s, row))
+    if look is not None:
+        for other in row.live.values():
+            if other.id not in moves and (move := life.credited(other, look, _context(contexts, other, row))):
+                moves[other.id] = move
+    told: tuple[Event, ...] = ()
+    if look is not None and current:
+        task, told = observe.observe(task, look, _credits(row, moves), now)
+    elif isinstance(what, Gone) and answer.submission is None:
+        task, told = observe.vanish(task, now)
+    before: list[Event] = []
+    after: list[Event] = []
+    for move in moves.values():
+        if event := submission_event(task, move, now):
+            (before if move.submission.state in ("misapplied", "duplicated") else after).append(event)
+    return Decision(task, tuple(moves.values()), (*before, *told, *after))
+
+
+def _moved(s: Submission, answer: Answer, what: Read | Sent, task: Task, current: bool, ctx: Context) -> Move:
+    """The asking submission's own move. A look that is not current is only good for finding our effect in it, never for missing it (B1)."""
+    if answer.attempt is not None:
+        move = life.answered(s, answer.attempt, what, ctx)  # type: ignore[arg-type]  # an answer with an attempt is a Sent
+        if not current and move.submission.state not in life.OPEN:
+            return replace(move, submission=replace(move.submission, next_at=ctx.now))  # its events are still to be seen: look once more
+        return move
+    if isinstance(what, Snapshot) and not current:
+        found = life.credited(s, what, ctx)
+        return found or life.looked(s, Unknown(Fact("stale", text="a newer look came first")), ctx)
+    return life.looked(s, what, ctx)  # type: ignore[arg-type]  # an answer without an attempt is a Read
+
+
+def _context(contexts: Contexts, s: Submission, row: Row) -> Context:
+    return replace(contexts(s), own=frozenset(r for r, c in row.credits.items() if c.submission != s.id))
+
+
+def credit_of(s: Submission) -> Credit:
+    """The submission as it stands beside the responses that are its own."""
+    return Credit(s.id, s.command.key, s.command.labels, disputed=s.state in ("misapplied", "duplicated"))
+
+
+def _credits(row: Row, moves: Mapping[str, Move]) -> dict[str, Credit]:
+    out = dict(row.credits)
+    for move in moves.values():
+        out.update(dict.fromkeys(move.submission.hits, credit_of(move.submission)))
+    return out
+
+
+def submission_event(task: Task, move: Move, now: float) -> Event | None:
+    """The event of a new state, or None where the move tells nothing."""
+    s = move.submission
+    if not move.told or s.state not in TOLD:
+        return None
+    return state_event(task, s, s.state, now)
+
+
+def state_event(task: Task, s: Submission, state: str, now: float) -> Event:
+    """`submission.<state>`: what was asked, what became of it and why."""
+    data = {
+        "submission": {"id": s.id, "key": s.command.key, "labels": dict(s.command.labels)},
+        "action": s.command.action,
+        "step": s.pin.step if s.pin else s.command.step,
+        "grant": s.command.grant,
+        "reason": s.reason,
+        "attempts": len(s.attempts),
+        "requested_by": s.command.requested_by,
+    }
+    return events.submission_event(task, state, s.id, s.transition, data, now)

@@ -1,0 +1,83 @@
+"""Every look at a task goes through here, and only here events about tasks are born.
+
+B1  A look (a poll, before a send, after doubt, the body of a 200) is compared with the task's one row. A look whose version is not the row's,
+    or whose `modified` is lower than the stored one, is a stale read: the caller drops it before it comes here. First sight is a baseline.
+C3  The order in one look is response, step, task.
+
+What came and went between two looks leaves no trace: in ALL mode "restart, then another approves" can look like progress.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from worker.core import events
+from worker.core.events import Event
+from worker.core.pins import pin_of
+from worker.core.task import POSITIVE, Credit, Snapshot, Step, Task
+
+
+def observe(task: Task, look: Snapshot, credits_: Mapping[str, Credit], now: float) -> tuple[Task, tuple[Event, ...]]:
+    """The row after *look*, and the events that it tells: responses, then steps, then the task.
+
+    *look* has been aligned and is not stale (the caller checked). *credits_* names the submissions behind responses, by response id.
+    """
+    before = task.snapshot
+    if before is None:
+        return replace(task, snapshot=look, version=task.version + 1), ()
+    if replace(look, date=None) == replace(before, date=None) and task.gone % 2 == 0:
+        return task, ()
+    told: list[Event] = []
+    after = replace(task, snapshot=look, version=task.version + 1)
+    went = look.gone(before)
+    if task.gone % 2:
+        after = replace(after, gone=task.gone + 1)
+    if went:
+        after = replace(after, round=task.round + 1)
+    for number, response in look.fresh(before):
+        told.append(events.response_recorded(after, number, response, credits_.get(response.id)))
+    active = look.active()
+    for number, step in enumerate(look.steps, 1):
+        was = before.steps[number - 1] if number <= len(before.steps) else None
+        if step.complete and (was is None or not was.complete or _new_evidence(step, was)):
+            next_pin = pin_of(task.realm, look, active).token() if isinstance(active, int) else None
+            told.append(events.step_completed(after, number, step, credits_, next_pin))
+    if isinstance(active, int) and (active != before.active() or went):
+        evidence = [r.id for n, r in look.responses() if n < active] + [r.id for _, r in went]
+        told.append(events.step_opened(after, active, look.steps[active - 1], evidence, pin_of(task.realm, look, active).token()))
+    if went:
+        told.append(events.task_restarted(after, went))
+    if look.done and not before.done:
+        told.append(events.task_completed(after))
+    if changes := _changes(before, look):
+        told.append(events.task_changed(after, changes))
+    return after, tuple(replace(e, time=e.time or now) for e in told)
+
+
+def vanish(task: Task, now: float) -> tuple[Task, tuple[Event, ...]]:
+    """The row after the upstream said that the task is not there, or not ours to see any more, though it was (B5)."""
+    if task.snapshot is None or task.gone % 2:
+        return task, ()
+    after = replace(task, gone=task.gone + 1, version=task.version + 1)
+    return after, (replace(events.task_gone(after), time=now),)
+
+
+def _new_evidence(step: Step, was: Step) -> bool:
+    """Completed, restarted and completed again between two looks: none of the responses that complete it now was there before."""
+    return not {r.id for r in step.responses if r.action in POSITIVE} & {r.id for r in was.responses}
+
+
+def _changes(before: Snapshot, after: Snapshot) -> dict[str, list[Any]]:
+    """What changed that is neither a response nor progress: name -> [before, after]."""
+    pairs: Iterable[tuple[str, Any, Any]] = (
+        ("title", before.title, after.title),
+        ("status", before.status, after.status),
+        ("due", before.due, after.due),
+        ("assignees", sorted(before.assignees), sorted(after.assignees)),
+        ("steps", _plan(before), _plan(after)),
+    )
+    return {name: [b, a] for name, b, a in pairs if b != a}
+
+
+def _plan(snapshot: Snapshot) -> list[dict[str, Any]]:
+    return [{"participants": sorted(s.participants), "mode": s.mode, "due": s.due} for s in snapshot.steps]

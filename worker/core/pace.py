@@ -1,0 +1,23 @@
+"""When to try again. Policies only: the time and the dice come in."""
+
+FIRST = 0.5
+"""Seconds to the first repeat: most lost answers come of one cut connection, and the effect is visible at once."""
+
+LONGEST = 60.0
+"""Seconds. The longest gap between two looks at one submission: a person is waiting for it."""
+
+LONGEST_THROTTLE = 3600.0
+"""Seconds. A `Retry-After` beyond this is obeyed only so far: then we ask again."""
+
+
+def again(tries: int, dice: float) -> float:
+    """Seconds until the next try after *tries* fruitless ones; *dice* in [0, 1) spreads them over the upper half of the step."""
+    step = min(LONGEST, FIRST * 2.0 ** min(tries, 16))
+    return step * (0.5 + dice / 2)
+
+
+def throttled(retry_after: float | None, tries: int, dice: float) -> float:
+    """Seconds to wait after a 429: what it asks for, never sooner; our own step where it names none [26-lim]."""
+    if retry_after is None:
+        return max(1.0, again(tries + 1, dice))
+    return min(LONGEST_THROTTLE, max(0.0, retry_after)) + dice
