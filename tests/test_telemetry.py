@@ -1,0 +1,221 @@
+"""What leaves this process: read from a real Sentry endpoint and a real log stream, in a process of its own."""
+
+import gzip
+import json
+import logging
+import subprocess
+import sys
+import textwrap
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import StringIO
+
+import pytest
+import structlog
+
+from worker.settings import Log, Settings
+from worker.telemetry import configure, scrub, tell
+
+
+class Receiver(ThreadingHTTPServer):
+    """Takes Sentry's envelopes and any other request, and keeps both."""
+
+    def __init__(self):
+        self.items: list[tuple[str, dict]] = []
+        self.requests: list[dict] = []
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    @property
+    def dsn(self):
+        return f"http://publickey@127.0.0.1:{self.server_port}/1"
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def payloads(self, kind):
+        return [payload for item, payload in self.items if item == kind]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path.endswith("/envelope/"):
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            _header, *lines = body.splitlines()
+            for head, payload in zip(lines[::2], lines[1::2], strict=False):
+                self.server.items.append((json.loads(head)["type"], json.loads(payload)))
+        else:
+            self.server.requests.append(dict(self.headers))
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    do_GET = do_POST  # noqa: N815 - the name is the base class's
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def receiver():
+    with Receiver() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def run(receiver, body, **env):
+    """Run *body* where Sentry is set up, away from this process, whose other tests must not be told on."""
+    program = f"""
+import sentry_sdk
+from worker.settings import Settings, load
+from worker.telemetry import configure, flush, tell
+env = {{"APPROVALS_SENTRY__DSN": {receiver.dsn!r}, "APPROVALS_SENTRY__TRACES_SAMPLE_RATE": "1.0"}}
+configure(load(env=env), "worker")
+{textwrap.dedent(body)}
+flush()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def test_an_error_arrives_and_its_secrets_do_not(receiver):
+    run(
+        receiver,
+        """
+        def call(innocent, headers):
+            client_secret = "hunter2"
+            body = {"grant_type": "client_credentials", "refresh_token": innocent}
+            raise RuntimeError("POST https://user:hunter2@host/token?code=hunter2 with Bearer hunter2")
+        sentry_sdk.add_breadcrumb(message="sent", data={"url": "https://host?a=hunter2", "http.query": "a=hunter2"})
+        sentry_sdk.set_context("job", {"args": [{"comment": "hunter2"}], "deep": {"x": [{"access_token": "hunter2"}]}})
+        sentry_sdk.set_extra("body", 'client_secret=hunter2&a=b {"comment": "hunter2 hunter2"}')
+        try:
+            call("hunter2", [("Authorization", "Bearer hunter2")])
+        except RuntimeError:
+            sentry_sdk.capture_exception()
+        """,
+    )
+    (event,) = receiver.payloads("event")
+    assert event["exception"]["values"][0]["type"] == "RuntimeError"
+    assert event["tags"]["process"] == "worker"
+    assert event["release"].startswith("approval-worker@")
+    # The program itself is the text of `python -c`, so no source line of it is sent.
+    assert "hunter2" not in json.dumps(receiver.items)
+
+
+def test_a_failed_celery_task_arrives_without_its_arguments(receiver):
+    run(
+        receiver,
+        """
+        from celery import Celery
+        app = Celery("t", broker="memory://", set_as_current=False)
+        @app.task(name="approvals.submit")
+        def submit(shard, comment):
+            raise RuntimeError("broken")
+        submit.apply(("finance",), {"comment": "hunter2"})
+        """,
+    )
+    (event,) = receiver.payloads("event")
+    assert event["exception"]["values"][-1]["value"] == "broken"
+    assert "hunter2" not in json.dumps(receiver.items)
+
+
+def test_what_a_person_must_see_is_one_case_by_its_fingerprint(receiver):
+    logged = run(receiver, 'tell("submission.parked", ("finance", "unreadable"), submission="s1", comment="hunter2")')
+    (event,) = receiver.payloads("event")
+    assert event["message"] == "submission.parked"
+    assert event["fingerprint"] == ["submission.parked", "finance", "unreadable"]
+    assert event["contexts"]["case"]["submission"] == "s1"
+    assert "hunter2" not in json.dumps(receiver.items) + logged
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        "import httpx; httpx.post(URL, content=b'{}')",
+        "import urllib.request; urllib.request.urlopen(URL).close()",
+        """
+import asyncio, httpx, httpx_aiohttp
+async def send():
+    async with httpx.AsyncClient(transport=httpx_aiohttp.AiohttpTransport()) as client:
+        await client.post(URL, content=b'{}')
+asyncio.run(send())
+""",
+    ],
+    ids=["httpx", "urllib", "aiohttp"],
+)
+def test_no_tracing_header_goes_to_an_upstream(receiver, send):
+    run(
+        receiver,
+        f"URL = {receiver.url!r} + '/task?token=hunter2'\n"
+        "with sentry_sdk.start_transaction(op='test', name='send'):\n" + textwrap.indent(send, "    "),
+    )
+    (headers,) = receiver.requests
+    assert not {name.lower() for name in headers} & {"sentry-trace", "baggage", "traceparent"}
+    assert receiver.payloads("transaction")
+    assert "hunter2" not in json.dumps(receiver.items)
+
+
+@pytest.mark.parametrize(
+    ("clean", "dirty"),
+    [
+        ({"client_secret": "[scrubbed]", "a": 1}, {"client_secret": "x", "a": 1}),
+        ([["Authorization", "[scrubbed]"], ["Accept", "*/*"]], [("Authorization", "x"), ("Accept", "*/*")]),
+        ("Bearer [scrubbed]", "Bearer abc.def-ghi"),
+        ("amqp://[scrubbed]@host/", "amqp://user:pass@host/"),
+        ("GET https://host/p?[scrubbed] 200", "GET https://host/p?q=1&r=2 200"),
+        ("{'responseComment': [scrubbed]}", "{'responseComment': 'within \\'budget\\''}"),
+        ({"comment": ""}, {"comment": ""}),
+        ("submission.settled", "submission.settled"),
+    ],
+)
+def test_scrub(clean, dirty):
+    assert scrub(dirty) == clean
+
+
+class TestLogs:
+    @pytest.fixture
+    def lines(self):
+        root, before = logging.getLogger(), structlog.get_config()
+        handlers, level = root.handlers[:], root.level
+        stream = StringIO()
+        configure(Settings(log=Log(level="info", format="json")), "worker", stream)
+        yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        structlog.configure(**before)
+
+    def test_a_line_is_an_event_name_and_key_values(self, lines):
+        structlog.get_logger("worker.flows").info("submission.settled", submission="s1", state="applied")
+        (line,) = lines()
+        assert (line["event"], line["submission"], line["process"]) == ("submission.settled", "s1", "worker")
+        assert line["logger"] == "worker.flows"
+
+    def test_the_lines_of_libraries_have_the_same_form(self, lines):
+        logging.getLogger("celery.worker").warning("lost %s", "amqp://user:hunter2@host")
+        (line,) = lines()
+        assert (line["event"], line["level"]) == ("lost amqp://[scrubbed]@host", "warning")
+
+    def test_no_secret_is_written(self, lines):
+        def fail():
+            raise RuntimeError("Bearer hunter2")
+
+        try:
+            fail()
+        except RuntimeError:
+            structlog.get_logger("x").exception("request.failed", client_secret="hunter2", body={"comment": "hunter2"})
+        assert "hunter2" not in json.dumps(lines())
+        assert "RuntimeError" in lines()[0]["exception"]
+
+    def test_telling_a_person_writes_a_line_where_there_is_no_sentry(self, lines):
+        tell("submission.parked", ("finance",), submission="s1")
+        assert [line["event"] for line in lines()] == ["submission.parked"]
