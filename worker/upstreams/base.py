@@ -40,7 +40,9 @@ class Credentials(Protocol):
     """How one grant gets its token. `name` is the cache key: one token for all requests of one grant in a process."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What its token is kept under."""
+        ...
 
     def fetch(self) -> Flow[Token | Fact]:
         """Ask for a token. Returns it, or the fact that speaks against it."""
@@ -65,7 +67,9 @@ class Connector(Protocol):
         """Kind, host and path: what task ids are unique in."""
         ...
 
-    def credentials(self, grant: str) -> Credentials: ...
+    def credentials(self, grant: str) -> Credentials:
+        """How the grant of that name gets its token."""
+        ...
 
     def read(self, task: str) -> Flow[Read]:
         """Look at one task."""
@@ -122,7 +126,7 @@ def fact_of(response: httpx.Response, what: str = "answer", why: str | None = No
         if isinstance(body, dict):
             code = _first(body, "code", "error")
             text = _first(body, "message", "error_description")
-        text = text or " ".join(response.text.split())
+        text = text or " ".join(response.content[: 4 * EXCERPT].decode("utf-8", "replace").split())
     said = ": ".join(part for part in (why, text) if part)
     return Fact(what, response.status_code, code and clean(code)[:80], clean(said)[:EXCERPT] or None, retry_after(response))
 
