@@ -31,7 +31,7 @@ COMPOSE_POSTGRES = "postgresql+psycopg://approvals:test@127.0.0.1:5432/approvals
 COMPOSE_RABBITMQ = "amqp://approvals:test@127.0.0.1:5672//"
 
 
-class Missing(Exception):  # noqa: N818 - it is no error of ours
+class Missing(Exception):
     """No such server can be had here."""
 
 

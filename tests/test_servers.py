@@ -4,7 +4,7 @@ import os
 
 import psycopg
 import pytest
-from kombu import Connection, Queue
+from kombu import Connection
 
 from tests import servers
 from tests.conftest import missed, or_skip
@@ -30,7 +30,7 @@ def test_a_database_is_gone_afterwards(postgres_server):
 
 def test_a_broker_takes_and_gives(rabbitmq_url, namespace):
     with Connection(rabbitmq_url) as connection:
-        queue = connection.SimpleQueue(Queue(f"{namespace}.x", durable=False, auto_delete=True))
+        queue = connection.SimpleQueue(f"{namespace}.x")
         queue.put({"a": 1})
         assert queue.get(timeout=5).payload == {"a": 1}
         queue.close()
