@@ -1,0 +1,16 @@
+"""The simulated upstreams: what the published pages say, to the letter; what they leave open, as numbered assumptions.
+
+Read in this order: `exchange` (a request, a response), `assumptions` (what nobody published), `life` (what an action does to a
+task), `workspace` (the tasks, the clients, the journal of effects), `listing` and `shapes` (queries and JSON), `workiva` (the API
+as a function), `faults` (what can go wrong on the way), `control` (how a test steers it), `server` (all of it on a port).
+
+Nothing here sleeps, rolls dice or reads a clock by itself but `server`. Nothing here imports the worker, and the worker never imports this.
+
+The tags in brackets name the published source of a fact:
+
+    [OAS]   the OpenAPI document of the 2026-01-01 Workiva API, info.version 1.2734.0
+    [WPC]   the PyPI client `workiva-platform-client` 0.1.0, generated from spec 1.3283.0
+    [SEED]  2022-01-01/submittaskaction.html      [P-list] …/getprototypetasks.html      [P-patch] …/partiallyupdateprototypetaskbyid.html
+    [P-obj] 2022-01-01/prototypetasks.html        [L-obj]  …/tasks.html (legacy)         [AUTH]    …/authentication.html
+    [VER]   2022-01-01/versioning.html            [26-lim] 2026-01-01/limits.html        [26-help] 2026-01-01/helpers.html
+"""

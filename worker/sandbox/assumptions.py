@@ -1,0 +1,233 @@
+"""What the published pages leave open, numbered, and the switches that turn an assumption into its alternative.
+
+The sandbox must answer something where the documentation is silent. Each such answer stands here, so that a run against a live
+account can be held against the list, and so that a test can show that a client survives the other answer too.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Assumption:
+    """One guess: what the sandbox does, why, and the switch that makes it do otherwise (with the values it takes)."""
+
+    number: int
+    text: str
+    why: str
+    switch: str | None = None
+    values: tuple[Any, ...] = ()
+
+
+ASSUMPTIONS = (
+    Assumption(
+        1,
+        "A response (APPROVE, REJECT, SKIP) moves the task's `modified`.",
+        "not told; the published example speaks against it: modified 2019, response 2023 [SEED]",
+        "modified_frozen",
+        (False, True),
+    ),
+    Assumption(
+        2,
+        "REJECT ends the round: status Returned, the responses stay to be read.",
+        "responses stay until the task is submitted again [OAS]; the status is not told, and the published example shows a REJECT under "
+        "Awaiting Approval [SEED]",
+        "reject_status",
+        ("Returned", "Reworking", "Awaiting Approval"),
+    ),
+    Assumption(
+        3,
+        "SUBMIT of a returned task, and RESTART, empty the responses of every step and begin with the first.",
+        "inferred from 'current approval process' in the text of `responses` [OAS]",
+        "resubmit",
+        ("clears", "keeps"),
+    ),
+    Assumption(
+        4,
+        "One REJECT on an ALL step returns the task at once; the alternative waits until everyone responded.",
+        "ALL: every participant must respond [WPC]; a refusal among them is not told",
+        "all_reject",
+        ("returned", "waits"),
+    ),
+    Assumption(
+        5,
+        "APPROVE, REJECT or SKIP by someone who is no participant of the active step is 403, be it a participant of another step.",
+        "403 is documented generically [OAS]",
+        "outsider_status",
+        (403, 400, 404),
+    ),
+    Assumption(
+        6,
+        "A second response of one user to a step in one round is 409; the alternative records it beside the first.",
+        "409 'conflicts with another request' is documented without a cause [OAS]",
+        "second_response",
+        ("refused", "recorded"),
+    ),
+    Assumption(
+        7,
+        "An action that does not fit the status (APPROVE on Completed, SUBMIT while approval is awaited) is 409.",
+        "400, 403 and 409 are all documented generically [OAS]",
+        "wrong_state_status",
+        (409, 400, 403),
+    ),
+    Assumption(
+        8,
+        "When the last step completes, the status is Completed.",
+        "the legacy page lists both Approved and Completed [L-obj] and tells no difference",
+        "final_status",
+        ("Completed", "Approved"),
+    ),
+    Assumption(
+        9,
+        "A restarted task awaits approval on its first step at once; the alternative waits for a SUBMIT.",
+        "not told; this is the answer that is more dangerous for a client",
+        "restart_status",
+        ("Awaiting Approval", "Created"),
+    ),
+    Assumption(
+        10,
+        "SUBMIT, CANCEL and RESTART are for assignees and the owner, SKIP for the step's participants and the owner; else 403.",
+        "who may do what is not told; the alternative lets anyone in the workspace",
+        "roles",
+        ("strict", "anyone"),
+    ),
+    Assumption(
+        11,
+        "PATCH restarts the task when `assignees` or `location` changes, or when a participant who approved in this round is no longer "
+        "in that step; not while it is Created or Cancelled.",
+        "the restart is documented [P-patch]; the statuses it applies to are not",
+        "patch_restarts",
+        (True, False),
+    ),
+    Assumption(
+        12,
+        "A location can be set once; another one, or none, is then 400.",
+        "'once attached cannot be changed' [P-obj] beside 'restarted when location changes' [P-patch]",
+    ),
+    Assumption(
+        13,
+        "A PATCH of `approvalSteps` without a restart keeps the responses of a step by its index; if that completes every step, the task is "
+        "completed.",
+        "not told",
+    ),
+    Assumption(
+        14,
+        "A comment may have 2,000 characters; more is 400. 0: no limit.",
+        "not told; the legacy description may have 2,000 [L-obj]",
+        "comment_limit",
+        (),
+    ),
+    Assumption(15, "REJECT needs no comment.", "`comment` is nullable [OAS]", "reject_needs_comment", (False, True)),
+    Assumption(
+        16,
+        "Answers carry `dueDate` and `created.user.id`, as the schemas say; `example`: `dueAt` and `created.user_id` as the examples show.",
+        "the documentation contradicts itself [SEED][OAS]",
+        "wire",
+        ("schema", "example", "both"),
+    ),
+    Assumption(
+        17,
+        "Times carry milliseconds; responses with `+00:00`, everything else with `Z`. `vary`: another precision from answer to answer.",
+        "the offsets are the example's [SEED]; it shows whole seconds, which would hide that two changes differ",
+        "fractions",
+        (3, 0, 6, "vary"),
+    ),
+    Assumption(
+        18,
+        "`created` and `modified` of a task name their user.",
+        "`Action.user` is nullable [OAS]; the example has none [SEED]",
+        "modified_user",
+        (True, False),
+    ),
+    Assumption(
+        19,
+        "Filter literals may be in single quotes ('' is a quote), in double quotes, or bare if they hold no space. `contains` "
+        "may be written `title contains 'x'` or `contains(title,'x')`, and ignores case; `in` takes a list in parentheses.",
+        "the properties and predicates are published [P-list], the quoting is not",
+        "quotes",
+        ("any", "single", "bare"),
+    ),
+    Assumption(
+        20,
+        "`$next` is a position: a row that is touched between two pages may be lost or come twice. Without `$orderBy` the order is "
+        "that of creation.",
+        "`@nextLink` is opaque [OAS]; this is the answer that is more dangerous for a client",
+    ),
+    Assumption(
+        21,
+        "GET by id, PATCH and actions work on a task made by a process; only the list leaves it out.",
+        "the list's text says so of the list [P-list]; of the others nothing is told",
+    ),
+    Assumption(22, "Every client sees every task of the workspace.", "depends on permissions that are not modelled"),
+    Assumption(
+        23,
+        "An `X-Version` that does not exist is 400; without one, a request is routed to 2022-01-01, where `/tasks` does not exist: 404.",
+        "the routing is documented [VER]; the statuses are not",
+    ),
+    Assumption(
+        24,
+        "A body that is no JSON, or of the wrong shape, is 400; above 10,485,760 bytes it is 413.",
+        "the limit is published [26-lim], the status is not",
+    ),
+    Assumption(25, "POST /tasks takes no `status` but Created; it ignores the read-only fields.", "default Created, no enumeration [OAS]"),
+    Assumption(26, "A step needs a participant; a user named twice counts once.", "not told; the createTask example repeats one id [OAS]"),
+    Assumption(27, "An action on a task that was deleted is 404.", "404 is documented generically [OAS]"),
+    Assumption(
+        28,
+        "A request that outlasts the 29 s limit is answered 504, and its effect takes place all the same.",
+        "the limit is published [26-lim]; what becomes of the effect is not",
+    ),
+    Assumption(
+        29,
+        "No standing limit of requests per second; one that is set is shared by the workspace, tokens included, and its 429 carries "
+        "Retry-After: 1.",
+        "no number is published for /tasks; 75/s for the legacy list, 50/s in very old pages",
+        "requests_per_second",
+        (),
+    ),
+    Assumption(30, "A task with no approval step is completed by SUBMIT.", "not told"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """The assumptions in force. The first value of each row above is the default."""
+
+    modified_frozen: bool = False
+    reject_status: str = "Returned"
+    resubmit: str = "clears"
+    all_reject: str = "returned"
+    outsider_status: int = 403
+    second_response: str = "refused"
+    wrong_state_status: int = 409
+    final_status: str = "Completed"
+    restart_status: str = "Awaiting Approval"
+    roles: str = "strict"
+    patch_restarts: bool = True
+    comment_limit: int = 2000
+    reject_needs_comment: bool = False
+    wire: str = "schema"
+    fractions: int | str = 3
+    modified_user: bool = True
+    quotes: str = "any"
+    requests_per_second: int = 0
+
+    def turned(self, **changes: Any) -> "Switches":
+        """These switches with some turned. Raises ValueError naming a switch or a value that does not exist."""
+        rows = {row.switch: row for row in ASSUMPTIONS if row.switch}
+        for name, value in changes.items():
+            if name not in rows:
+                raise ValueError(f"no switch {name!r}; there are {', '.join(sorted(filter(None, rows)))}")
+            allowed = rows[name].values
+            # True == 1 and False == 0 in Python, but not on a switch
+            if allowed and not any(value == each and type(value) is type(each) for each in allowed):
+                raise ValueError(f"{name} is one of {allowed}, not {value!r}")
+            if not allowed and (type(value) is not int or value < 0):
+                raise ValueError(f"{name} is a whole number, not {value!r}")
+        return replace(self, **changes)
+
+
+def table(switches: Switches) -> list[dict[str, Any]]:
+    """Every assumption with the value in force, for people and for JSON."""
+    now = asdict(switches)
+    return [{**asdict(row), "values": list(row.values), "now": now.get(row.switch or "")} for row in ASSUMPTIONS]
