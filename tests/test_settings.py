@@ -67,9 +67,7 @@ def test_the_shipped_file_names_every_key():
 def test_the_example_account_in_the_shipped_file_is_the_default_account(write):
     text = (CONFIG / "approvals.toml").read_text(encoding="utf-8")
     example = "\n".join(
-        line.removeprefix("# ")
-        for line in text.splitlines()
-        if re.match(r"# (\[accounts|\w+ = )", line) and "secrets_dir" not in line
+        line.removeprefix("# ") for line in text.splitlines() if re.match(r"# (\[accounts|\w+ = )", line) and "secrets_dir" not in line
     )
     shown = load(write(example), {}).accounts["finance"]
     plain = load(write(ACCOUNT), {}).accounts["finance"]
@@ -98,9 +96,7 @@ def test_durations(expected, text):
 
 @pytest.mark.parametrize("value", ["25", '"25"', '"-5s"', '"1 year"', "true"])
 def test_a_duration_needs_its_unit(write, value):
-    assert paths(write(ACCOUNT.replace('kind = "workiva"', f'kind = "workiva"\nslack = {value}'))) == [
-        "accounts.finance.slack"
-    ]
+    assert paths(write(ACCOUNT.replace('kind = "workiva"', f'kind = "workiva"\nslack = {value}'))) == ["accounts.finance.slack"]
 
 
 class TestSources:
@@ -216,16 +212,10 @@ url = "sqlite://"
         assert "line 2" in fault or "end of document" in fault
 
     def test_a_section_is_no_value(self, write):
-        assert paths(write(""), {"APPROVALS_LEDGER__URL": "sqlite://", "APPROVALS_LEDGER__URL__X": "1"}) == [
-            "ledger.url"
-        ]
+        assert paths(write(""), {"APPROVALS_LEDGER__URL": "sqlite://", "APPROVALS_LEDGER__URL__X": "1"}) == ["ledger.url"]
 
     def test_two_grants_of_one_workspace_may_not_act_as_one_user(self, write):
-        second = (
-            ACCOUNT.replace('[accounts.finance]\nkind = "workiva"', "")
-            .replace("jane", "joan")
-            .replace('"id"', '"other"')
-        )
+        second = ACCOUNT.replace('[accounts.finance]\nkind = "workiva"', "").replace("jane", "joan").replace('"id"', '"other"')
         assert paths(write(ACCOUNT + second)) == ["accounts.finance.grants.joan.acts_as"]
 
     def test_a_shared_client_gives_a_shared_workspace_away(self, write):

@@ -133,9 +133,7 @@ def _address(*schemes: str) -> BeforeValidator:
         parts = _split(value) if isinstance(value, str) else None
         if parts is None or parts.scheme not in schemes:
             expected = ", ".join(f"{scheme}://" for scheme in schemes)
-            raise PydanticCustomError(
-                "address", "must be an address that begins with {expected}", {"expected": expected}
-            )
+            raise PydanticCustomError("address", "must be an address that begins with {expected}", {"expected": expected})
         return Url(value)
 
     return BeforeValidator(check)
