@@ -119,11 +119,11 @@ class Errand(Generic[T]):
     leave_by: float | None = None
 
 
-class _Closed(Exception):  # noqa: N818  # it is raised into the transport, which wraps it; nobody catches it by name
+class _Closed(Exception):  # it is raised into the transport, which wraps it; nobody catches it by name
     """The gate did not let the body go."""
 
 
-class _TooLarge(Exception):  # noqa: N818  # told in a fact, like any other failure
+class _TooLarge(Exception):  # told in a fact, like any other failure
     """The answer is larger than anything we ask for."""
 
 
@@ -263,7 +263,7 @@ class _Tokens:
             grant.pause_until = self._clock() + TOKEN_PAUSE
 
 
-class _Failed(Exception):  # noqa: N818  # carries a fact from where it is known to where the verdict is given
+class _Failed(Exception):  # carries a fact from where it is known to where the verdict is given
     """A failure that has been told already, without a token in it."""
 
     def __init__(self, fact: Fact) -> None:
@@ -275,7 +275,8 @@ class Engine:
     """One event loop in one daemon thread, one pool of connections, one TLS context, one cache of tokens.
 
     `connections`: at most so many at a time, all upstreams together. `verify`: a TLS context with roots of one's own. `proxy`: used for
-    everything, and only if given; the environment is never asked.
+    everything, and only if given; the environment is never asked. `transport`: one's own instead of aiohttp's, as long as it pulls each
+    body from the request's stream and never repeats one.
     """
 
     def __init__(
@@ -285,13 +286,14 @@ class Engine:
         clock: Callable[[], float] = boottime,
         verify: ssl.SSLContext | None = None,
         proxy: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.clock = clock
         self.closed = False
         self.loop = new_event_loop()
         self._connections = connections
         self._ssl = verify or httpx.create_ssl_context()  # once: loading the roots costs 19 ms
-        self._transport = AiohttpTransport(verify=self._ssl, client=self._session, proxy=httpx.Proxy(proxy) if proxy else None)
+        self._transport = transport or AiohttpTransport(verify=self._ssl, client=self._session, proxy=httpx.Proxy(proxy) if proxy else None)
         self._tokens = _Tokens(lambda flow: _converse(flow, self._exchange), clock)
         self._bags: weakref.WeakSet[Bag] = weakref.WeakSet()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)

@@ -152,8 +152,8 @@ class Workiva:
         try:
             body = _object(decoded(answer), "the answer")
             rows = tuple(self._snapshot(row, None, now) for row in _list(body.get("data"), "data"))
-            after = body.get("@nextLink")
-            onward = None if after is None else self._onward(_string(after, "@nextLink"), _in_order(rows, since))
+            changed, after = _in_order(rows, since), body.get("@nextLink")
+            onward = None if after is None else self._onward(_string(after, "@nextLink"), changed)
         except ValueError as exc:
             return Unknown(fact_of(answer, "unreadable", str(exc)))
         return Page(rows, onward, now)
@@ -179,9 +179,9 @@ class Workiva:
         same = (url.scheme, url.host, url.port) == (home.scheme, home.host, home.port)
         return str(url) if same and not url.userinfo else None
 
-    def _onward(self, link: str, times_: list[float]) -> str:
-        if times_ and times.iso(times_[-1]) != times.iso(times_[0]):
-            return f"from {times.iso(times_[-1])}"
+    def _onward(self, link: str, changed: list[float]) -> str:
+        if changed and times.iso(changed[-1]) != times.iso(changed[0]):
+            return f"from {times.iso(changed[-1])}"
         if self._own(link) is None:
             raise ValueError("@nextLink leads to another scheme, host or port")
         return f"next {link}"
@@ -252,7 +252,7 @@ def _query(since: float | None) -> str:
 
 
 def _in_order(rows: tuple[Snapshot, ...], since: float | None) -> list[float]:
-    """The times of change on a page that goes on; a second of grace, for renderings that cut fractions."""
+    """When the tasks of a page changed. A second of grace, for renderings that cut fractions."""
     changed = [row.modified for row in rows if row.modified is not None]
     if since is not None and any(at < since - 1.0 for at in changed):
         raise ValueError("the feed does not obey $filter")
