@@ -106,8 +106,8 @@ ASSUMPTIONS = (
     ),
     Assumption(
         13,
-        "A PATCH of `approvalSteps` without a restart keeps the responses of a step by its index; if that completes every step, the task is "
-        "completed.",
+        "A PATCH of `approvalSteps` without a restart keeps the responses of a step by its index; if that completes every step, the "
+        "task is completed.",
         "not told",
     ),
     Assumption(

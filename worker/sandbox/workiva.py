@@ -14,6 +14,7 @@ import email.utils
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
@@ -107,8 +108,7 @@ class Workiva:
         except BadShapeError as bad:
             response = self._failed(400, str(bad), bad.target)
         # Answers carry a Date, as any HTTP answer does; it is the upstream's own clock. The request's number is the journal's.
-        date = email.utils.formatdate(self.now(), usegmt=True)
-        return Response(response.status, {"Date": date, "X-Sandbox-Request": turn, **response.headers}, response.body)
+        return Response(response.status, {"Date": _date(int(self.now())), "X-Sandbox-Request": turn, **response.headers}, response.body)
 
     # ---- what the faults ask
 
@@ -289,6 +289,11 @@ class Workiva:
 def _iam(status: int, error: str, description: str) -> Response:
     """The token endpoint has another error body [OAS IamError]."""
     return answer(status, {"error": error, "error_description": description, "error_uri": None})
+
+
+@lru_cache(maxsize=16)
+def _date(second: int) -> str:
+    return email.utils.formatdate(second, usegmt=True)
 
 
 def _bearer(request: Request) -> str:

@@ -1,0 +1,362 @@
+"""The wire: tokens, versions, shapes, lists."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sandbox.conftest import ME, START, Api
+from worker.sandbox.assumptions import ASSUMPTIONS, Switches, table
+from worker.sandbox.exchange import Request
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+# The published example of an action's answer [SEED], word for word.
+PUBLISHED: dict[str, Any] = {
+    "approvalSteps": [
+        {
+            "completionMode": "ONE",
+            "dueAt": None,
+            "participants": [
+                {"id": "V0ZVc2VyHzY0MTI5NzM0MzkxODg5OTI", "type": "USER"},
+                {"id": "V0ZVc2VyHzU0MDg3OTc0MDE4MDg4OTY", "type": "USER"},
+            ],
+            "responses": [
+                {
+                    "action": "REJECT",
+                    "comment": "please refine",
+                    "created": {"dateTime": "2023-06-11T13:00:00+00:00", "user_id": "V0ZVc2VyHzU0MDg3OTc0MDE4MDg4OTY"},
+                }
+            ],
+        }
+    ],
+    "assignees": [{"id": "V1ZVd2VyFzU3NiQ1NDA4NjIzNzk2MjD", "type": "USER"}],
+    "created": {"dateTime": "2019-10-29T15:03:27Z"},
+    "description": "Review document for spelling and grammar",
+    "dueAt": "2019-10-30T00:00:00Z",
+    "id": "VGFzax41MWNmOGZjMDQxMzc1MmRlYWZjMTA2ZjgyMzJiNDllZg",
+    "modified": {"dateTime": "2019-10-29T15:03:27Z"},
+    "sourceUrl": "https://app.wdesk.com/tasks/d/UVdOauIzVaVkQjdxTmzNNUOEUTQOakEnTnpJTE9ENXkuEkdGeaF4OENNJEV3NUTBmA?token=NTc0NDU2MTg1MjM0ODUyTM",
+    "status": "Awaiting Approval",
+    "title": "Review Document",
+}
+
+
+def test_the_published_example_comes_back_as_published():
+    """With the example's side of every contradiction: dueAt, user_id, whole seconds, a `modified` that stands still, a REJECT that awaits."""
+    api = Api(wire="example", fractions=0, modified_user=False, modified_frozen=True, reject_status="Awaiting Approval")
+    api.clock.at = 1572361407.0  # 2019-10-29T15:03:27Z
+    task = api.make(
+        id=PUBLISHED["id"],
+        title=PUBLISHED["title"],
+        description=PUBLISHED["description"],
+        due=PUBLISHED["dueAt"],
+        assignees=[PUBLISHED["assignees"][0]["id"]],
+        steps=[{"participants": [p["id"] for p in PUBLISHED["approvalSteps"][0]["participants"]]}],
+    )
+    api.clock.at = 1686488400.0  # 2023-06-11T13:00:00Z
+    answer = api.act(task, "REJECT", ME, "please refine")
+    assert answer.status == 200
+    shown = answer.json()
+    assert {name: shown[name] for name in PUBLISHED} == {**PUBLISHED, "sourceUrl": shown["sourceUrl"]}
+    assert set(shown) - set(PUBLISHED) == {"location", "notificationsDisabled", "owner"}  # schema fields that the example leaves out
+
+
+@pytest.mark.parametrize(
+    ("wire", "due", "author"),
+    [("schema", {"dueDate"}, {"user"}), ("example", {"dueAt"}, {"user_id"}), ("both", {"dueDate", "dueAt"}, {"user", "user_id"})],
+)
+def test_16_the_two_shapes(wire, due, author):
+    api = Api(wire=wire)
+    shown = api.act(api.make(due="2026-12-01T00:00:00Z"), "APPROVE").json()
+    step = shown["approvalSteps"][0]
+    assert {k for k in shown if k.startswith("due")} == due == {k for k in step if k.startswith("due")}
+    assert set(step["responses"][0]["created"]) == {"dateTime", *author}
+
+
+@pytest.mark.parametrize(("fractions", "expected"), [(0, ":40Z"), (3, ":40.123Z"), (6, ":40.123000Z")])
+def test_17_precision(fractions, expected):
+    api = Api(fractions=fractions)
+    api.clock.at = START + 20.123
+    assert api.read(api.make())["modified"]["dateTime"].endswith(expected)
+
+
+def test_17_precision_may_vary_from_answer_to_answer():
+    api = Api(fractions="vary")
+    task = api.make()
+    assert (
+        len({len(api.read(task)["created"]["dateTime"]) for _ in range(6)} | {len(api.act(task, "APPROVE").json()["created"]["dateTime"])})
+        > 1
+    )
+
+
+def test_18_modified_names_its_user_or_not():
+    assert "user" in Api().call("POST", "/tasks", {"title": "t"}).json()["modified"]
+    assert "user" not in Api(modified_user=False).call("POST", "/tasks", {"title": "t"}).json()["modified"]
+
+
+# ---- tokens
+
+
+@pytest.mark.parametrize("path", ["/workiva/oauth2/token", "/workiva/iam/v1/oauth2/token", "/oauth2/token"])
+def test_a_token(api, path):
+    raw = b"client_id=sandbox&client_secret=sandbox&grant_type=client_credentials"
+    answer = api.workiva(Request.of("POST", path, FORM, raw))
+    assert (answer.status, answer.json()["expires_in"], answer.json()["token_type"]) == (200, 599, "bearer")
+    assert answer.json()["scope"] == "task:read task:write"
+
+
+def test_a_token_by_basic_and_by_json(api):
+    basic = base64.b64encode(b"sandbox:somebody:sandbox").decode()
+    raw = b"grant_type=client_credentials"
+    assert api.workiva(Request.of("POST", "/oauth2/token", {**FORM, "Authorization": f"Basic {basic}"}, raw)).status == 200
+    body = json.dumps({"client_id": "sandbox", "client_secret": "sandbox", "grant_type": "client_credentials"}).encode()
+    assert api.workiva(Request.of("POST", "/oauth2/token", {"Content-Type": "application/json"}, body)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "error"),
+    [
+        (b"client_id=sandbox&client_secret=wrong&grant_type=client_credentials", 401, "invalid_client"),
+        (b"client_id=nobody&client_secret=sandbox&grant_type=client_credentials", 401, "invalid_client"),
+        (b"client_id=sandbox&client_secret=sandbox&grant_type=password", 400, "unsupported_grant_type"),
+        (b"client_id=sandbox&client_secret=sandbox", 400, "invalid_request"),
+        (b"client_id=sandbox&client_secret=sandbox&grant_type=client_credentials&scope=all", 400, "invalid_scope"),
+    ],
+)
+def test_the_token_endpoint_has_errors_of_its_own(api, raw, status, error):
+    answer = api.workiva(Request.of("POST", "/oauth2/token", FORM, raw))
+    assert (answer.status, answer.json()["error"]) == (status, error)
+    assert set(answer.json()) == {"error", "error_description", "error_uri"}
+
+
+def test_a_token_acts_as_one_user_until_it_expires(api):
+    task = api.make(steps=[{"participants": ["jane"]}])
+    request = api.request("POST", f"/tasks/{task}/actionSubmission", {"action": "APPROVE"}, user="jane")
+    read = api.request("GET", f"/tasks/{task}")
+    api.clock.pass_(598)
+    assert api.workiva(request).json()["approvalSteps"][0]["responses"][0]["created"]["user"]["id"] == "jane"
+    api.clock.pass_(1)
+    assert (api.workiva(read).status, api.workiva(read).json()["code"]) == (401, "401Unauthorized")
+    assert api.workiva(Request.of("GET", "/tasks", {"X-Version": "2026-01-01"})).status == 401
+
+
+def test_scopes(api):
+    token = api.token(scope="task:read")
+    headers = {"Authorization": f"Bearer {token}"}
+    task = api.make()
+    assert api.call("GET", f"/tasks/{task}", headers=headers).status == 200
+    assert api.call("DELETE", f"/tasks/{task}", headers=headers).status == 403
+
+
+# ---- versions, errors
+
+
+@pytest.mark.parametrize(("version", "status"), [("2026-01-01", 200), ("2022-01-01", 404), ("2031-01-01", 400), (None, 404)])
+def test_23_a_request_without_x_version_goes_to_2022(api, version, status):
+    headers = {"Authorization": f"Bearer {api.token()}", **({"X-Version": version} if version else {})}
+    assert api.workiva(Request.of("GET", "/workiva/tasks", headers)).status == status
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("PUT", "/tasks/{id}", {"title": "x"}, 404),
+        ("GET", "/tasks/unknown", None, 404),
+        ("POST", "/tasks/unknown/actionSubmission", {"action": "APPROVE"}, 404),
+        ("POST", "/tasks/{id}/actionSubmission", {}, 400),
+        ("POST", "/tasks/{id}/actionSubmission", b"{", 400),
+        ("POST", "/tasks/{id}/actionSubmission", {"action": "APPROVE", "comment": 1}, 400),
+        ("POST", "/tasks", {}, 400),
+        ("POST", "/tasks", {"title": "x", "status": "Completed"}, 400),
+        ("POST", "/tasks", {"title": "x", "approvalSteps": [{"completionMode": "SOME", "participants": [{"id": "a"}]}]}, 400),
+        ("POST", "/tasks", {"title": "x", "approvalSteps": [{"completionMode": "ONE", "participants": []}]}, 400),
+        ("POST", "/tasks", {"title": "x", "dueDate": "2026-01-01T00:00:00"}, 400),
+        ("PATCH", "/tasks/{id}", [{"op": "replace", "path": "/status", "value": "Completed"}], 400),
+        ("PATCH", "/tasks/{id}", [{"op": "test", "path": "/title", "value": "Review Document"}], 400),
+        ("PATCH", "/tasks/{id}", {"title": "x"}, 400),
+        ("POST", "/tasks", b" " * 10_485_761, 413),
+    ],
+)
+def test_what_is_refused(api, method, path, body, status):
+    answer = api.call(method, path.format(id=api.make()), body)
+    assert (answer.status, api.workspace.journal) == (status, [])
+    assert answer.json()["code"].startswith(str(status))
+
+
+def test_create_read_change_delete(api):
+    step = {"completionMode": "ALL", "participants": [{"id": "a", "type": "USER"}], "dueDate": None}
+    made = api.call("POST", "/tasks", {"title": "T", "status": "Created", "approvalSteps": [step], "dueDate": "2026-12-01T00:00:00Z"})
+    assert made.status == 201
+    task = made.json()["id"]
+    assert (made.json()["status"], made.json()["owner"], made.json()["dueDate"]) == ("Created", ME, "2026-12-01T00:00:00Z")
+    assert api.read(task) == made.json()
+    patched = api.call("PATCH", f"/tasks/{task}", [{"op": "replace", "path": "/title", "value": "U"}])
+    assert (patched.status, patched.json()["title"]) == (200, "U")
+    assert api.act(task, "SUBMIT").json()["status"] == "Awaiting Approval"
+    deleted = api.call("DELETE", f"/tasks/{task}")
+    assert (deleted.status, deleted.body) == (204, b"")
+    assert api.call("GET", f"/tasks/{task}").status == 404
+    assert api.act(task, "APPROVE", "a").status == 404
+    assert [e.action for e in api.workspace.journal] == ["CREATE", "PATCH", "SUBMIT", "DELETE"]
+
+
+def test_every_answer_has_the_upstreams_date(api):
+    assert api.call("GET", "/tasks").headers["Date"] == "Mon, 21 Sep 2026 14:13:20 GMT"
+
+
+def test_29_a_standing_limit(api):
+    api = Api(requests_per_second=3)
+    request = api.request("GET", "/tasks")
+    assert [api.workiva(request).status for _ in range(3)] == [200, 200, 429]  # the token was the first
+    assert api.workiva(request).headers["Retry-After"] == "1"
+    api.clock.pass_(1)
+    assert api.workiva(request).status == 200
+
+
+# ---- lists
+
+
+@pytest.fixture
+def listed(api):
+    for n, title in enumerate(["Annual report", "Budget", "O'Neill's control"]):
+        api.clock.at = START + n
+        api.make(
+            id=f"t{n}",
+            title=title,
+            assignees=[f"u{n}"],
+            status=["Created", "Awaiting Approval", "Completed"][n],
+            steps=[{"participants": [ME, f"p{n}"]}],
+            due=None if n == 2 else f"2026-12-0{n + 1}T00:00:00Z",
+            location={"resource": "r1", "segment": f"s{n}"} if n else None,
+        )
+    return api
+
+
+def ids(api: Api, query: str) -> list[str]:
+    answer = api.call("GET", f"/tasks?{query}")
+    assert answer.status == 200, answer.body
+    return [task["id"] for task in answer.json()["data"]]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", "t0 t1 t2"),
+        ("$filter=status eq 'Awaiting Approval'", "t1"),
+        ('$filter=status eq "Awaiting Approval"', "t1"),
+        ("$filter=status eq Created", "t0"),
+        ("$filter=title contains 'report'", "t0"),
+        ("$filter=contains(title,'o''neill''s')", "t2"),
+        ("$filter=taskType contains 'gen' and title contains 'b'", "t1"),
+        ("$filter=assignees eq 'u1'", "t1"),
+        ("$filter=assignees in ('u0','u2')", "t0 t2"),
+        ("$filter=approvalSteps.participants in (p0, p1) and status eq 'Created'", "t0"),
+        (f"$filter=approvalSteps.participants eq '{ME}'", "t0 t1 t2"),
+        ("$filter=created.dateTime ge 2026-09-21T14:13:21Z", "t1 t2"),
+        ("$filter=modified.dateTime gt '2026-09-21T14:13:21.000Z'", "t2"),
+        ("$filter=modified.dateTime lt 2026-09-21T14:13:21Z", "t0"),
+        ("$filter=modified.dateTime le 2026-09-21T14:13:21Z and modified.dateTime ge 2026-09-21T14:13:21Z", "t1"),
+        ("$filter=modified.dateTime eq 2026-09-21T16:13:21%2B02:00", "t1"),
+        ("$filter=dueDate le 2026-12-01T00:00:00Z", "t0"),
+        ("$filter=location.resource eq 'r1' and location.segment eq 's2'", "t2"),
+        ("$orderBy=modified.dateTime desc", "t2 t1 t0"),
+        ("$orderBy=title", "t0 t1 t2"),
+        ("$orderBy=dueDate asc", "t2 t0 t1"),
+        ("$orderBy=status asc, title desc", "t1 t2 t0"),
+        ("$orderBy=approvalSteps.participants", "t0 t1 t2"),
+        ("$filter=title contains ' and '", ""),
+    ],
+)
+def test_filters_and_orders(listed, query, expected):
+    assert " ".join(ids(listed, query)) == expected
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "$filter=status eq 'Created' or status eq 'Completed'",
+        "$filter=status in ('Created')",
+        "$filter=title eq 'Budget'",
+        "$filter=assignees contains 'u'",
+        "$filter=owner eq 'x'",
+        "$filter=status eq",
+        "$filter=status eq 'Created' and",
+        "$filter=title contains 'unclosed",
+        "$filter=modified.dateTime ge yesterday",
+        "$filter=modified.dateTime ge 2026-09-21T14:13:21",
+        "$orderBy=assignees",
+        "$orderBy=title sideways",
+        "$maxpagesize=0",
+        "$maxpagesize=1001",
+        "$maxpagesize=ten",
+        "$next=made-up",
+    ],
+)
+def test_what_the_list_does_not_know(listed, query):
+    answer = listed.call("GET", f"/tasks?{query}")
+    assert (answer.status, answer.json()["code"]) == (400, "400BadRequest")
+    assert answer.json()["target"].startswith("$")
+
+
+@pytest.mark.parametrize(("quotes", "good", "bad"), [("single", "'Created'", '"Created"'), ("bare", "Created", "'Created'")])
+def test_19_quoting_may_be_stricter(quotes, good, bad):
+    api = Api(quotes=quotes)
+    assert api.call("GET", f"/tasks?$filter=status eq {good}").status == 200
+    assert api.call("GET", f"/tasks?$filter=status eq {bad}").status == 400
+
+
+def test_pages_are_walked_by_their_links(listed):
+    url, seen = "/tasks?$maxpagesize=2&$orderBy=title desc&$filter=modified.dateTime ge 2026-09-21T14:13:20Z", []
+    answer = listed.call("GET", url).json()
+    while True:
+        seen += [task["id"] for task in answer["data"]]
+        if "@nextLink" not in answer:
+            break
+        assert answer["@nextLink"].startswith("https://api.app.wdesk.com/workiva/tasks?$next=")
+        answer = listed.call("GET", answer["@nextLink"].split("/workiva")[1]).json()
+    assert seen == ["t2", "t1", "t0"]
+
+
+def test_20_a_row_touched_between_two_pages_is_lost(listed):
+    """Ascending pages by position: what was read moves to the end, and the next page begins one too late."""
+    first = listed.call("GET", "/tasks?$maxpagesize=1&$orderBy=modified.dateTime").json()
+    listed.clock.pass_(60)
+    listed.call("PATCH", "/tasks/t0", [{"op": "replace", "path": "/title", "value": "touched"}])
+    second = listed.call("GET", first["@nextLink"].split("/workiva")[1]).json()
+    assert [task["id"] for task in second["data"]] == ["t2"]
+
+
+def test_21_a_task_made_by_a_process_is_not_listed(listed):
+    task = listed.make(process_made=True)
+    assert task not in ids(listed, "")
+    assert listed.read(task)["id"] == task
+    assert listed.act(task, "APPROVE").status == 200
+
+
+# ---- the assumptions themselves
+
+
+def test_the_assumptions_are_numbered_and_their_switches_real():
+    assert [row.number for row in ASSUMPTIONS] == list(range(1, len(ASSUMPTIONS) + 1))
+    switches = {row.switch for row in ASSUMPTIONS if row.switch}
+    assert switches == set(Switches.__dataclass_fields__)
+    for row in ASSUMPTIONS:
+        if row.values:
+            assert getattr(Switches(), row.switch or "") == row.values[0]  # the first value is the default
+
+
+@pytest.mark.parametrize(
+    "switch", [{"wire": "other"}, {"nothing": 1}, {"modified_frozen": 1}, {"comment_limit": -1}, {"comment_limit": True}]
+)
+def test_a_switch_that_does_not_exist(switch):
+    with pytest.raises(ValueError, match=next(iter(switch))):
+        Switches().turned(**switch)
+
+
+def test_the_page_shows_every_assumption():
+    page = Path(__file__).parents[2].joinpath("docs/sandbox.md").read_text(encoding="utf-8")
+    for row in table(Switches()):
+        assert f"| {row['number']} | {row['text']} | {row['why']} |" in page
