@@ -1,0 +1,367 @@
+"""What a command looks like on the wire, and why one is refused. Pure: bytes in, a `Command` or a reason out.
+
+Three shapes come in by one door: a plain JSON object, a CloudEvent in structured JSON, and Celery's JSON message. The failure to fear is a
+command that is *nearly* understood: an unknown field that was meant to say "not before", a time without an offset, a name given twice, a
+serialisation that runs code when it is read. So everything that is not understood is refused, with words that say what is wrong and what to
+do; JSON only, and nothing is ever unpickled or decompressed.
+
+The limit: whether a task exists, has that step, and may be acted on now is not known here.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import PydanticCustomError
+
+from worker.broker import Incoming
+from worker.core import times
+from worker.core.command import Command
+from worker.core.keys import digest
+
+JSON = "application/json"
+CLOUDEVENT = "application/cloudevents+json"
+EVENT_TYPE = "approval.requested"
+LABELS_BYTES = 4096
+REASON_CHARS = 1000
+EXCERPT_BYTES = 2048
+
+_FOREIGN = {
+    "application/x-python-serialize": "pickled Python, which is never unpickled here",
+    "application/x-yaml": "YAML",
+    "application/x-msgpack": "msgpack",
+    "application/data": "raw data",
+    "text/plain": "plain text",
+}
+_ENCODINGS = {"", "utf-8", "utf8", "us-ascii", "binary", "identity"}
+
+
+class Account(Protocol):
+    """What has to be known of an account to read its commands."""
+
+    @property
+    def grants(self) -> Mapping[str, str]: ...  # noqa: D102
+    @property
+    def actions(self) -> frozenset[str]: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Which commands may come in."""
+
+    namespace: str
+    accounts: Mapping[str, Account]
+    max_bytes: int = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a message is no command, in words for whoever sent it. `key`: where one could be read."""
+
+    reason: str
+    key: str | None = None
+
+
+def _plain(text: str) -> str:
+    """Text that every database and every log can hold: PostgreSQL has no NUL, UTF-8 no halves of a surrogate pair."""
+    if any(c < " " and c not in "\t\n\r" for c in text) or "\x7f" in text:
+        raise PydanticCustomError("control", "must not hold control characters")
+    return text
+
+
+def _line(text: str) -> str:
+    if any(c in "\t\n\r" for c in text) or not text.strip():
+        raise PydanticCustomError("line", "must be one line that says something")
+    return _plain(text)
+
+
+def _time(value: object) -> object:
+    if not isinstance(value, str):
+        raise PydanticCustomError("time", "must be a text such as 2026-11-22T09:00:00Z")
+    try:
+        return times.parse(value)
+    except (ValueError, OverflowError):
+        raise PydanticCustomError("time", "must be a time with an offset, such as 2026-11-22T09:00:00Z") from None
+
+
+def _small(labels: dict[str, str]) -> dict[str, str]:
+    if len(json.dumps(labels, ensure_ascii=False).encode()) > LABELS_BYTES:
+        raise PydanticCustomError("labels", "must not be longer than {n} bytes as JSON", {"n": LABELS_BYTES})
+    return labels
+
+
+Time = Annotated[float, BeforeValidator(_time)]
+Name = Annotated[str, StringConstraints(max_length=64), AfterValidator(_line)]
+Short = Annotated[str, StringConstraints(max_length=255), AfterValidator(_line)]
+Reference = Annotated[str, StringConstraints(max_length=512), AfterValidator(_line)]
+Token = Annotated[str, StringConstraints(max_length=8192), AfterValidator(_line)]
+Label = Annotated[str, StringConstraints(max_length=1024), AfterValidator(_plain)]
+
+
+class Wire(BaseModel):
+    """The object of INTERFACES §4, field by field. Strict: `"2"` is not a step and `1` is not a yes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+    key: Short
+    account: Name
+    as_: Name | None = Field(default=None, alias="as")
+    task: Reference
+    action: Name
+    pin: Token | None = None
+    step: int | None = Field(default=None, ge=1, le=1000)
+    response: Short | None = None
+    comment: Annotated[str, StringConstraints(max_length=32_000), AfterValidator(_plain)] | None = None
+    issued_at: Time | None = None
+    not_before: Time | None = None
+    not_after: Time | None = None
+    wait_for_turn: bool = False
+    requested_by: Short | None = None
+    labels: Annotated[dict[Label, Label], AfterValidator(_small)] = Field(default_factory=dict)
+
+
+FIELDS = tuple(field.alias or name for name, field in Wire.model_fields.items())
+
+
+def parse(message: Incoming, door: Door, now: float) -> Command | Refused:
+    """The command in *message*, or why there is none. `issued_at` is its own, else the event's, else the broker's, else *now* (A7).
+
+    A decision cannot be made after it arrived, so a clock that goes ahead is cut to *now*: it would hide what happened in between.
+    """
+    try:
+        found, issued = _unwrap(message, door)
+    except _RefusedError as refused:
+        return Refused(str(refused))
+    key = found.get("key")
+    key = key if isinstance(key, str) and 0 < len(key) <= 255 else None
+    try:
+        wire = Wire.model_validate(found)
+    except ValidationError as wrong:
+        faults = [
+            _fault(e["type"], e["loc"], e["msg"]) for e in wrong.errors(include_url=False, include_context=False, include_input=False)
+        ]
+        return Refused("; ".join(faults)[:REASON_CHARS], key)
+    told = [at for at in (wire.issued_at, issued, now) if at is not None]
+    return _known(wire, door, min(told[0], now))
+
+
+class _RefusedError(Exception):
+    """The reason, on its way to `parse`."""
+
+
+def _unwrap(message: Incoming, door: Door) -> tuple[dict[str, Any], float | None]:
+    """The object that should be a command, and when it was issued if the envelope says so."""
+    content_type = _content_type(message)
+    if len(message.body) > door.max_bytes:
+        raise _RefusedError(f"{len(message.body)} bytes are too many: at most {door.max_bytes} (intake.max_bytes)")
+    value = _json(message.body)
+    stamp = message.properties.get("timestamp")
+    issued = float(stamp) if isinstance(stamp, int | float) and stamp > 0 else None
+    task = message.headers.get("task")
+    if task is not None:
+        return _celery(value, task, message.headers, door), issued
+    if content_type == CLOUDEVENT:
+        return _cloudevent(value, issued)
+    if not isinstance(value, dict):
+        raise _RefusedError("the body must be a JSON object")
+    if "specversion" in value:
+        raise _RefusedError(f"this looks like a CloudEvent: send it with content_type {CLOUDEVENT}")
+    return value, issued
+
+
+def _content_type(message: Incoming) -> str:
+    given = str(message.properties.get("content_type") or "")
+    name, _, parameters = given.lower().partition(";")
+    name, parameters = name.strip(), parameters.replace(" ", "").replace('"', "")
+    what = f"send JSON with content_type {JSON} or {CLOUDEVENT}"
+    if not name:
+        raise _RefusedError(f"there is no content_type: {what}")
+    if name not in {JSON, CLOUDEVENT}:
+        raise _RefusedError(
+            f"content_type {given[:80]!r} is not taken ({_FOREIGN[name]}): {what}"
+            if name in _FOREIGN
+            else f"content_type {given[:80]!r} is not taken: {what}"
+        )
+    if parameters not in {"", "charset=utf-8", "charset=us-ascii"}:
+        raise _RefusedError(f"content_type {given[:80]!r} is not taken: JSON is UTF-8")
+    if str(message.properties.get("content_encoding") or "").lower() not in _ENCODINGS or message.headers.get("compression"):
+        raise _RefusedError("compressed or not in UTF-8: send plain JSON in UTF-8")
+    return name
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body.decode("utf-8-sig"), object_pairs_hook=_once, parse_constant=_no_constant)
+    except UnicodeDecodeError as exc:
+        raise _RefusedError(f"not UTF-8, at byte {exc.start}") from None
+    except json.JSONDecodeError as exc:
+        raise _RefusedError(f"not JSON: {exc.msg} at line {exc.lineno} column {exc.colno}") from None
+    except (ValueError, RecursionError):
+        raise _RefusedError("not JSON that can be read: nested too deeply, or a number that is too long") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Two values under one name would be an approval to one reader and a rejection to the next."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _RefusedError(f"{_shown(next(n for n in names if names.count(n) > 1))} is given twice")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise _RefusedError(f"not JSON: {name} is no number")
+
+
+def _cloudevent(value: Any, issued: float | None) -> tuple[dict[str, Any], float | None]:
+    if not isinstance(value, dict):
+        raise _RefusedError("a CloudEvent must be a JSON object (structured mode, one event a message)")
+    if value.get("specversion") != "1.0":
+        raise _RefusedError('specversion: must be "1.0"')
+    if value.get("type") != EVENT_TYPE:
+        raise _RefusedError(f"type: must be {EVENT_TYPE!r}")
+    for name in ("id", "source"):
+        if not isinstance(value.get(name), str) or not value[name]:
+            raise _RefusedError(f"{name}: a CloudEvent needs one")
+    data = value.get("data")
+    if not isinstance(data, dict):
+        raise _RefusedError("data: must be the command, as a JSON object")
+    if value.get("time") is not None:
+        try:
+            issued = times.parse(value["time"])
+        except (ValueError, OverflowError, AttributeError, TypeError):
+            raise _RefusedError("time: must be a time with an offset, such as 2026-11-22T09:00:00Z") from None
+    if data.get("key") is None:
+        try:
+            data = {**data, "key": digest([value["source"], value["id"]])}
+        except UnicodeEncodeError:
+            raise _RefusedError("id, source: must be text that UTF-8 can hold") from None
+    return data, issued
+
+
+def _celery(value: Any, task: Any, headers: Mapping[str, Any], door: Door) -> dict[str, Any]:
+    """Celery's message protocol 2: `[args, kwargs, embed]`, the rest in headers. Its `eta` and `expires` mean what ours mean."""
+    ours = ("approvals.accept", f"{door.namespace}.accept")
+    if task not in ours:
+        raise _RefusedError(f"the Celery task {_shown(task)} is not taken here: send {ours[0]!r}")
+    if not (isinstance(value, list) and len(value) == 3 and isinstance(value[0], list) and isinstance(value[1], dict)):
+        raise _RefusedError("not Celery's message protocol 2: the body must be [args, kwargs, embed]")
+    args, kwargs, embed = value
+    if args:
+        raise _RefusedError("positional arguments are not taken: send kwargs")
+    if isinstance(embed, dict) and any(embed.values()):
+        raise _RefusedError("link, link_error, chain and chord are not carried out here: bind a queue to the events instead")
+    kwargs = {name: _celery_time(given) for name, given in kwargs.items()}
+    for header, name in (("eta", "not_before"), ("expires", "not_after")):
+        if headers.get(header) is not None and kwargs.get(name) is None:
+            kwargs[name] = headers[header]
+    return kwargs
+
+
+def _celery_time(value: Any) -> Any:
+    """What kombu's JSON makes of a datetime."""
+    return value.get("__value__") if isinstance(value, dict) and value.get("__type__") == "datetime" else value
+
+
+def _known(wire: Wire, door: Door, issued_at: float) -> Command | Refused:
+    """The command, its account, grant and action being ones that there are."""
+    account = door.accounts.get(wire.account)
+    if account is None:
+        return Refused(f"account: there is no account {wire.account!r} ({_list(door.accounts)})", wire.key)
+    grants = sorted(account.grants)
+    if wire.as_ is None and len(grants) != 1:
+        return Refused(f"as: is needed, account {wire.account!r} has {len(grants)} grants ({_list(grants)})", wire.key)
+    grant = wire.as_ or grants[0]
+    if grant not in account.grants:
+        return Refused(f"as: account {wire.account!r} has no grant {grant!r} ({_list(grants)})", wire.key)
+    if wire.action not in account.actions:
+        return Refused(f"action: account {wire.account!r} knows no {wire.action!r} ({_list(account.actions)})", wire.key)
+    if wire.not_before is not None and wire.not_after is not None and wire.not_after <= wire.not_before:
+        return Refused("not_after: must be later than not_before", wire.key)
+    return Command(
+        key=wire.key,
+        account=wire.account,
+        grant=grant,
+        task=wire.task,
+        action=wire.action,
+        issued_at=issued_at,
+        pin=wire.pin,
+        step=wire.step,
+        response=wire.response,
+        comment=wire.comment,
+        not_before=wire.not_before,
+        not_after=wire.not_after,
+        wait_for_turn=wire.wait_for_turn,
+        requested_by=wire.requested_by,
+        labels=wire.labels,
+    )
+
+
+def _fault(kind: str, loc: tuple[int | str, ...], message: str) -> str:
+    path = ".".join(_shown(part, quoted=False) for part in loc if part != "[key]")
+    match kind:
+        case "extra_forbidden":
+            return f"{path}: unknown field (known: {', '.join(FIELDS)})"
+        case "missing":
+            return f"{path}: is missing"
+        case "string_unicode":
+            return f"{path}: must be text that UTF-8 can hold"
+        case _:
+            return f"{path}: {message[:1].lower()}{message[1:].replace('Input should', 'must')}".replace("input should", "must")
+
+
+def _shown(value: Any, quoted: bool = True) -> str:
+    text = safe(str(value).encode("utf-8", "replace"), 60)
+    return repr(text) if quoted else text
+
+
+def _list(names: Any) -> str:
+    there = sorted(names)
+    return ("there is: " + ", ".join(there[:20]) if there else "there is none") + (", …" if len(there) > 20 else "")
+
+
+def safe(body: bytes, at_most: int = EXCERPT_BYTES) -> str:
+    """The beginning of *body* as text that may be shown: no control characters, nothing that is no text, at most so many bytes."""
+    text = body[:at_most].decode("utf-8", "replace")
+    text = "".join(c if c.isprintable() or c == " " else "�" for c in text)
+    return text.encode()[:at_most].decode("utf-8", "ignore")
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedMessage:
+    """A message that could not be accepted, for the `command.rejected` event. `digest`: of its bytes."""
+
+    reason: str
+    key: str | None
+    excerpt: str
+    digest: str
+    message_id: str | None
+    size: int
+    requeued: int = 0
+
+    @property
+    def evidence(self) -> str:
+        """The same for each delivery of one message, another after a person put it back: one event a rejection, not one a delivery."""
+        return digest([self.digest, self.message_id, self.requeued])
+
+
+REASON, REJECTED_AT, REQUEUED = "x-reason", "x-rejected-at", "x-requeued"
+"""The headers that a dead message has more than it had."""
+
+
+def rejected(message: Incoming, refused: Refused) -> RejectedMessage:
+    """*message*, described by what is the same whenever it is delivered again."""
+    named = message.properties.get("message_id") or message.headers.get("id")
+    times_put_back = message.headers.get(REQUEUED)
+    return RejectedMessage(
+        reason=refused.reason,
+        key=refused.key,
+        excerpt=safe(message.body),
+        digest=hashlib.sha256(message.body).hexdigest(),
+        message_id=safe(str(named).encode("utf-8", "replace"), 255) if named else None,
+        size=len(message.body),
+        requeued=times_put_back if isinstance(times_put_back, int) else 0,
+    )
