@@ -1,7 +1,8 @@
 """One answer, decided: the look goes through the task's row, the submissions move, and the events come out in their order.
 
 Whoever sees a response first credits it, be it the sender, a later look or a poll. In one transaction the order is response, step, task,
-submission (C3); where a response landed on the wrong step or twice, its submission is told first, and `step.completed` says `disputed` (A12).
+submission (C3); where a response landed on the wrong step or twice, its submission is told first, and `step.completed` says `disputed`
+(A12).
 """
 
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ Contexts = Callable[[Submission], Context]
 class Answer:
     """What came back, for whom. `version`: the task row's version read before the request left (B1). `submission` is None for a poll;
     `attempt` is None for a look. `claim`: the token under which the look was made; a send is settled whoever holds the claim now.
+    `attempts_before`: how many attempts there were when a look was asked.
     """
 
     realm: str
@@ -30,11 +32,12 @@ class Answer:
     submission: str | None = None
     attempt: int | None = None
     claim: str | None = None
+    attempts_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An upstream task as the ledger holds it, locked: the row, its submissions that are still carried on or looked at, the credits given."""
+    """An upstream task as the ledger holds it, locked: the row, its submissions that are carried on or looked at, the credits given."""
 
     task: Task
     live: Mapping[str, Submission]
@@ -61,15 +64,15 @@ def advance(row: Row, answer: Answer, contexts: Contexts, now: float) -> Decisio
         what = look if isinstance(what, Snapshot) else replace(what, snapshot=look) if isinstance(what, Applied) else what
     moves: dict[str, Move] = {}
     if (s := row.live.get(answer.submission or "")) is not None:
-        moves[s.id] = _moved(s, answer, what, row.task, current, _context(contexts, s, row))
+        moves[s.id] = _moved(s, answer, what, row.task, current, _context(contexts, s, row, now))
     if look is not None:
         for other in row.live.values():
-            if other.id not in moves and (move := life.credited(other, look, _context(contexts, other, row))):
+            if other.id not in moves and (move := life.credited(other, look, _context(contexts, other, row, now))):
                 moves[other.id] = move
     told: tuple[Event, ...] = ()
     if look is not None and current:
         task, told = observe.observe(task, look, _credits(row, moves), now)
-    elif isinstance(what, Gone) and answer.submission is None:
+    elif isinstance(what, Gone) and answer.submission is None and answer.version == task.version:
         task, told = observe.vanish(task, now)
     before: list[Event] = []
     after: list[Event] = []
@@ -79,12 +82,12 @@ def advance(row: Row, answer: Answer, contexts: Contexts, now: float) -> Decisio
     return Decision(task, tuple(moves.values()), (*before, *told, *after))
 
 
-def _moved(s: Submission, answer: Answer, what: Read | Sent, task: Task, current: bool, ctx: Context) -> Move:
+def _moved(s: Submission, answer: Answer, what: Read | Sent, current: bool, ctx: Context) -> Move:
     """The asking submission's own move. A look that is not current is only good for finding our effect in it, never for missing it (B1)."""
     if answer.attempt is not None:
         move = life.answered(s, answer.attempt, what, ctx)  # type: ignore[arg-type]  # an answer with an attempt is a Sent
-        if not current and move.submission.state not in life.OPEN:
-            return replace(move, submission=replace(move.submission, next_at=ctx.now))  # its events are still to be seen: look once more
+        if move.settled and not current and move.submission.state not in life.OPEN:
+            return replace(move, submission=replace(move.submission, vigil=0, next_at=ctx.now))  # its events are still to be seen
         return move
     if isinstance(what, Snapshot) and not current:
         found = life.credited(s, what, ctx)
@@ -92,8 +95,8 @@ def _moved(s: Submission, answer: Answer, what: Read | Sent, task: Task, current
     return life.looked(s, what, ctx)  # type: ignore[arg-type]  # an answer without an attempt is a Read
 
 
-def _context(contexts: Contexts, s: Submission, row: Row) -> Context:
-    return replace(contexts(s), own=frozenset(r for r, c in row.credits.items() if c.submission != s.id))
+def _context(contexts: Contexts, s: Submission, row: Row, now: float) -> Context:
+    return replace(contexts(s), now=now, own=frozenset(r for r, c in row.credits.items() if c.submission != s.id))
 
 
 def credit_of(s: Submission) -> Credit:

@@ -1,7 +1,8 @@
 """Every look at a task goes through here, and only here events about tasks are born.
 
-B1  A look (a poll, before a send, after doubt, the body of a 200) is compared with the task's one row. A look whose version is not the row's,
-    or whose `modified` is lower than the stored one, is a stale read: the caller drops it before it comes here. First sight is a baseline.
+B1  A look (a poll, before a send, after doubt, the body of a 200) is compared with the task's one row. A look whose version is not the
+    row's, or whose `modified` is lower than the stored one, is a stale read: the caller drops it before it comes here. First sight is a
+    baseline.
 C3  The order in one look is response, step, task.
 
 What came and went between two looks leaves no trace: in ALL mode "restart, then another approves" can look like progress.
@@ -25,7 +26,7 @@ def observe(task: Task, look: Snapshot, credits_: Mapping[str, Credit], now: flo
     before = task.snapshot
     if before is None:
         return replace(task, snapshot=look, version=task.version + 1), ()
-    if replace(look, date=None) == replace(before, date=None) and task.gone % 2 == 0:
+    if not task.news(look):
         return task, ()
     told: list[Event] = []
     after = replace(task, snapshot=look, version=task.version + 1)

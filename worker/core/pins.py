@@ -6,12 +6,15 @@ that leaves `modified` alone.
 """
 
 import base64
-import binascii
 import json
 from dataclasses import dataclass
 
 from worker.core.keys import canonical, digest
 from worker.core.task import SAME_INSTANT, Response, Snapshot
+
+
+MOST_SEEN = 64
+"""Responses a pin remembers, the newest: a new round takes them all away, so that any one tells of it, and a token stays below 4 KiB."""
 
 
 class PinError(ValueError):
@@ -55,7 +58,9 @@ class Pin:
 
 def pin_of(realm: str, look: Snapshot, step: int) -> Pin:
     """The pin of *step* as *look* shows the task."""
-    return Pin(_name(realm, look.task), step, look.shape, look.modified, tuple((_hash(n, r), r.at) for n, r in look.responses()))
+    seen = [(_hash(n, r), r.at) for n, r in look.responses()]
+    newest = sorted(seen, key=lambda s: s[1] or 0.0)[-MOST_SEEN:] if len(seen) > MOST_SEEN else seen
+    return Pin(_name(realm, look.task), step, look.shape, look.modified, tuple(newest))
 
 
 def read_pin(token: str, realm: str, task: str) -> Pin:
@@ -69,7 +74,8 @@ def read_pin(token: str, realm: str, task: str) -> Pin:
             None if modified is None else float(modified),
             tuple((str(n), None if at is None else float(at)) for n, at in seen),
         )
-    except (ValueError, TypeError, binascii.Error) as exc:
+        pin.token()  # a number that JSON does not know (NaN, Infinity) is a ValueError here, not later
+    except (ValueError, TypeError, OverflowError, RecursionError) as exc:
         msg = "not a pin: copy it whole from an event or from `approvals task show`"
         raise PinError(msg) from exc
     if version != 1 or pin.step < 1:

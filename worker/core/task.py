@@ -5,14 +5,16 @@ A13 Which step is active is a guess (Workiva gives no index): only if an approva
 C2  A response keeps the identity of its first sight; answers whose fractions of a second differ are matched with 1 s tolerance.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any, Literal
 
 from worker.core.keys import digest
 
 SAME_INSTANT = 1.0
-"""Seconds. Two renderings of one upstream time may differ by their fraction; two responses of one person to one step do not come this close."""
+"""Seconds. Two renderings of one upstream time may differ by their fraction; two responses of one person to one step do not come this
+close."""
 
 SAME_MODIFIED = 0.001
 """Seconds. `modified` is compared exactly, but for renderings that cut it to milliseconds: a second of tolerance would hide a restart."""
@@ -62,6 +64,13 @@ class Step:
         """Whether somebody said no. What ALL with one REJECT means is not documented, so such a step is never called active or complete."""
         return any(r.action == "reject" for r in self.responses)
 
+    @property
+    def doubtful(self) -> bool:
+        """Not surely complete, and not surely open either. Whether one SKIP ends an ALL step is not documented; a response without a readable
+        author may be the last one that was missing; what an unknown action does, nobody knows.
+        """
+        return not self.complete and any(r.action != "approve" or r.actor is None for r in self.responses)
+
 
 class Unclear(str):
     """Why it cannot be said which step is active (A13)."""
@@ -101,7 +110,7 @@ class Snapshot:
             for response in step.responses:
                 yield number, response
 
-    def active(self) -> int | None | Unclear:
+    def active(self) -> int | Unclear | None:
         """The active step (1-based), None where no approval is awaited, or why it cannot be told (A13)."""
         if not self.awaiting:
             return None
@@ -110,6 +119,8 @@ class Snapshot:
                 continue
             if step.rejected:
                 return Unclear(f"step {number} holds a rejection, yet an approval is awaited")
+            if step.doubtful:
+                return Unclear(f"step {number} holds a response that may or may not complete it")
             if any(later.responses for later in self.steps[number:]):
                 return Unclear(f"a step after step {number} has responses, but step {number} is not surely complete")
             return number
@@ -195,6 +206,7 @@ class Task:
     def align(self, look: Snapshot) -> Snapshot:
         """*look* with every response named: as at first sight where it was seen before, after its own facts where it is new (C2)."""
         known = [list(s.responses) for s in self.snapshot.steps] if self.snapshot else []
+        taken = {r.id for step in known for r in step}
         steps = []
         for number, step in enumerate(look.steps, 1):
             pool = known[number - 1] if number <= len(known) else []
@@ -203,12 +215,23 @@ class Task:
                 twin = next((r for r in pool if response.same(r)), None)
                 if twin is not None:
                     pool.remove(twin)
-                named.append(replace(response, id=twin.id if twin else self._name(number, response)))
+                    named.append(replace(response, id=twin.id, at=twin.at))
+                else:
+                    named.append(replace(response, id=self._name(number, response, taken)))
+                    taken.add(named[-1].id)
             steps.append(replace(step, responses=tuple(named)))
         return replace(look, steps=tuple(steps))
 
-    def _name(self, number: int, r: Response) -> str:
-        return digest([self.source, self.task, number, r.actor, r.action, r.at if r.at is not None else r.comment])[:24]
+    def _name(self, number: int, r: Response, taken: Set[str]) -> str:
+        """In whole seconds, because fractions differ between answers; counted, so that one effect that came twice is two responses."""
+        fact = [self.source, self.task, number, r.actor, r.action, int(r.at) if r.at is not None else r.comment]
+        names = (digest([*fact, n] if n else fact)[:24] for n in count())
+        return next(name for name in names if name not in taken)
+
+    def news(self, look: Snapshot) -> bool:
+        """Whether *look* shows anything that the row does not know. When the upstream answered is no news."""
+        before = self.snapshot
+        return before is None or self.gone % 2 == 1 or replace(self.align(look), date=None) != replace(before, date=None)
 
     def stale(self, look: Snapshot) -> bool:
         """Whether *look* is older than what we know: its `modified` is lower than the stored one (B1)."""
@@ -218,12 +241,16 @@ class Task:
         return look.modified < before.modified - SAME_MODIFIED
 
     def current(self, look: Snapshot, version: int) -> bool:
-        """Whether *look* may take the place of what we know (B1): the row's version is still the one read before the request left, or the
-        look only adds to it. Either way it must not be older by the upstream's own `modified`.
+        """Whether *look* may take the place of what we know (B1): the row's version is still the one read before the request left; or the
+        look says the same; or it only adds, and is newer by the upstream's own `modified`. "Only adds" proves nothing by itself: a look from
+        before a restart adds the responses that the restart took away.
         """
-        if self.stale(look):
-            return False
-        return self.snapshot is None or version == self.version or not look.gone(self.snapshot)
+        before = self.snapshot
+        if before is None or self.stale(look):
+            return before is None
+        if version == self.version or replace(look, date=None) == replace(before, date=None):
+            return True
+        return None not in {look.modified, before.modified} and not look.explained_by(before) and not look.gone(before)
 
 
 def to_json(snapshot: Snapshot) -> dict[str, Any]:

@@ -1,0 +1,86 @@
+"""The flows: plain synchronous functions, one file a flow, the same sandwich every time.
+
+Read rows, decide, do the I/O between two transactions and never inside one, write down what came of it together with the events. What a flow
+needs comes in a `Runtime`; `worker.bootstrap` makes it of settings, tests make it of what they like.
+"""
+
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from worker.core.submission import Rules, Submission
+from worker.engine import Engine
+from worker.ledger import Ledger
+from worker.sinks.base import Sink
+from worker.upstreams.base import Connector
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account as flows see it. `grants`: name -> the upstream user it acts as. `expires_after`: seconds, the default of `not_after`."""
+
+    name: str
+    kind: str
+    connector: Connector
+    rules: Rules
+    grants: Mapping[str, str]
+    expires_after: float
+    actions: frozenset[str]
+
+
+class Busy:
+    """Which shards are at work in this process. A ring for one of them goes home, and the one at work takes one more turn for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rung: dict[tuple[str, str], bool] = {}
+
+    @contextmanager
+    def alone(self, verb: str, shard: str) -> Iterator[bool]:
+        """True for the one that works, False for a ring that can go home."""
+        with self._lock:
+            mine = (verb, shard) not in self._rung
+            self._rung[verb, shard] = not mine
+        try:
+            yield mine
+        finally:
+            if mine:
+                with self._lock:
+                    self._rung.pop((verb, shard), None)
+
+    def rung(self, verb: str, shard: str) -> bool:
+        """Whether somebody rang since this was asked last: what they rang for may have come after our last look at the ledger."""
+        with self._lock:
+            rung = self._rung.get((verb, shard), False)
+            if rung:
+                self._rung[verb, shard] = False
+            return rung
+
+
+def _no_ring(verb: str, shard: str) -> None:
+    """Nobody to ring for: the tick will find what is due."""
+
+
+def _no_notice(submission: Submission) -> None:
+    """Nobody to tell but the events."""
+
+
+@dataclass(slots=True)
+class Runtime:
+    """What flows work with. `ring`: ask for another turn of a verb and shard; `notice`: a submission came to an end, for logs and alarms;
+    `turn`: seconds a flow carries on before it rings again; `room`: exchanges in flight for one shard.
+    """
+
+    ledger: Ledger
+    engine: Engine
+    accounts: Mapping[str, Account]
+    sinks: Mapping[str, Sink]
+    ring: Callable[[str, str], None] = _no_ring
+    notice: Callable[[Submission], None] = _no_notice
+    stopping: threading.Event = field(default_factory=threading.Event)
+    busy: Busy = field(default_factory=Busy)
+    dice: Callable[[], float] = random.random
+    turn: float = 3.0
+    room: int = 128

@@ -1,0 +1,150 @@
+"""Accept commands: check them against the accounts, find their pins, write them down. The same key is the same submission (A16).
+
+A command for a step that says neither pin nor step is only clear where the task has one step. What the ledger does not know of the task is asked
+of the upstream, after everything that needs no asking has been accepted: one unclear command holds back none of its batch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from worker.core.command import ON_A_STEP, Command
+from worker.core.outcomes import Unknown
+from worker.core.pins import PinError, read_pin
+from worker.core.submission import outline
+from worker.core.task import Snapshot
+from worker.engine import Errand
+from worker.flows import Runtime
+from worker.ledger.submissions import New
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """It is a submission now."""
+
+    id: str
+    key: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """The same key and the same content were accepted before: this call did nothing. `accepted_at` in seconds since the epoch."""
+
+    id: str
+    key: str
+    state: str
+    accepted_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The key was used with other content."""
+
+    id: str
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """It cannot be accepted; the reason names what is wrong and what to do."""
+
+    reason: str
+
+
+Outcome = Accepted | Existing | Conflict | Rejected
+
+
+def accept(rt: Runtime, commands: Sequence[Command]) -> list[Outcome]:
+    """Accept *commands*; one outcome each, in their order. Raises LedgerDown, and then nothing or all of it is written: repeat it."""
+    checked = [check(rt, c) for c in commands]
+    unclear = {i for i, (c, new) in enumerate(zip(commands, checked, strict=True)) if isinstance(new, New) and _unclear(c)}
+    out: dict[int, Outcome] = {i: new for i, new in enumerate(checked) if isinstance(new, Rejected)}
+    out |= _write(rt, {i: new for i, new in enumerate(checked) if isinstance(new, New) and i not in unclear})
+    if unclear:
+        seen = _steps(rt, {i: new for i, new in enumerate(checked) if isinstance(new, New) and i in unclear})
+        out |= {i: r for i, r in seen.items() if isinstance(r, Rejected)}
+        out |= _write(rt, {i: n for i, n in seen.items() if isinstance(n, New)})
+    for account in sorted({commands[i].account for i, o in out.items() if isinstance(o, Accepted)}):
+        rt.ring("submit", account)
+    return [out[i] for i in range(len(commands))]
+
+
+def check(rt: Runtime, command: Command) -> New | Rejected:
+    """Whether the accounts know what the command asks for, and its pin is one of its task."""
+    account = rt.accounts.get(command.account)
+    if account is None:
+        known = ", ".join(sorted(rt.accounts)) or "none is configured"
+        return Rejected(f"unknown account {command.account!r}: {known}")
+    if not command.grant and len(account.grants) == 1:
+        command = replace(command, grant=next(iter(account.grants)))
+    if command.grant not in account.grants:
+        known = ", ".join(sorted(account.grants)) or "none"
+        what = f"unknown grant {command.grant!r}" if command.grant else "say which grant with `as`"
+        return Rejected(f"{what}: account {account.name} has {known}")
+    if command.action not in account.actions:
+        return Rejected(f"unknown action {command.action!r}: {account.kind} has {', '.join(sorted(account.actions))}")
+    realm = account.connector.realm
+    try:
+        pin = read_pin(command.pin, realm, command.task) if command.pin else None
+    except PinError as exc:
+        return Rejected(f"pin: {exc}")
+    if pin and command.step is not None and pin.step != command.step:
+        return Rejected(f"pin and step disagree: the pin is for step {pin.step}, step says {command.step}")
+    return New(command, account.kind, realm, pin)
+
+
+def _unclear(command: Command) -> bool:
+    return command.action in ON_A_STEP and command.pin is None and command.step is None
+
+
+def _write(rt: Runtime, items: dict[int, New]) -> dict[int, Outcome]:
+    # The digest is of the command as it came, without the default of not_after: a repeat tomorrow is still the same content (A16).
+    news = [_with_defaults(rt, new) for new in items.values()]
+    standing = rt.ledger.submissions.accept(news)
+    out: dict[int, Outcome] = {}
+    for i, s in zip(items, standing, strict=True):
+        if s.mine:
+            out[i] = Accepted(s.id, s.key, s.state)
+        elif s.same:
+            out[i] = Existing(s.id, s.key, s.state, s.accepted_at)
+        else:
+            out[i] = Conflict(s.id, s.key, f"key {s.key!r} was used with other content by {s.id} ({s.state})")
+    return out
+
+
+def _with_defaults(rt: Runtime, new: New) -> New:
+    command = new.command
+    if command.not_after is not None:
+        return new
+    start = max(command.issued_at, command.not_before or command.issued_at)
+    return replace(new, not_after=start + rt.accounts[command.account].expires_after)
+
+
+def _steps(rt: Runtime, items: dict[int, New]) -> dict[int, New | Rejected]:
+    """For commands that name no step: is there but one? Asked of the ledger, then of the upstream. Where nobody can tell, the first look will."""
+    known = rt.ledger.tasks.known({(n.realm, n.command.task) for n in items.values()})
+    looks = {i: row.snapshot for i, n in items.items() if (row := known.get((n.realm, n.command.task))) and row.snapshot}
+    with rt.engine.bag() as bag:
+        for i, new in items.items():
+            if i not in looks:
+                account = rt.accounts[new.command.account]
+                bag.put(
+                    i,
+                    Errand(
+                        flow=account.connector.read(new.command.task),
+                        credentials=account.connector.credentials(new.command.grant),
+                        deadline=account.rules.deadline,
+                        lost=Unknown,
+                        unsent=Unknown,
+                    ),
+                )
+        while answers := bag.take():
+            looks |= {i: look for i, look in answers if isinstance(look, Snapshot)}
+    return {i: _one_step(new, looks.get(i)) for i, new in items.items()}
+
+
+def _one_step(new: New, look: Snapshot | None) -> New | Rejected:
+    if look is None or len(look.steps) <= 1:
+        return new
+    return Rejected(f"say pin or step: the task has {len(look.steps)} steps. {outline(look)}")

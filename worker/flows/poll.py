@@ -1,0 +1,143 @@
+"""Look at what is watched: single tasks one by one, an account's feed by pages, every look through the tasks' rows (B1, B2).
+
+The watermark of a feed is the upstream's own time: the greatest `modified` read, but never later than the answer's `Date` less `OVERLAP`, and moved
+only after a whole pass. What a feed shows twice tells nothing twice. A row of a feed whose version could not be read before its request left
+only ever adds; where responses seem to be gone, the task is read by itself.
+"""
+
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from worker.core import pace
+from worker.core.advance import Answer
+from worker.core.outcomes import Gone, Page, Unknown
+from worker.core.task import Snapshot, Task
+from worker.engine import Bag, Errand
+from worker.flows import Account, Runtime
+from worker.flows.submit import settle
+from worker.ledger.watches import Watch
+
+log = structlog.get_logger()
+
+OVERLAP = 300.0
+"""Seconds that each pass reads again: clocks differ, and a change may become visible after a later one."""
+
+UNREAD = -1
+"""The version of a row that was not read before the request left: such a look may only add (B1)."""
+
+
+def poll(rt: Runtime, name: str) -> bool:
+    """Look at the due watches of account *name* for a turn; returns whether some may be left. Raises LedgerDown."""
+    account = rt.accounts.get(name)
+    if account is None or not account.grants:
+        log.warning("poll.unknown_account", account=name)
+        return False
+    end = time.monotonic() + rt.turn
+    while not rt.stopping.is_set():
+        watches = rt.ledger.watches.claim(name, rt.room, account.rules.lease)
+        _tasks(rt, account, [w for w in watches if w.task])
+        for watch in watches:
+            if not watch.task:
+                _feed(rt, account, watch)
+        if len(watches) < rt.room:
+            return False
+        if time.monotonic() > end:
+            return True
+    return True
+
+
+def _tasks(rt: Runtime, account: Account, watches: Sequence[Watch]) -> None:
+    """Read single tasks, all at once, and observe them in waves."""
+    realm, tasks = account.connector.realm, {w.task: w for w in watches}
+    rt.ledger.tasks.make([Task(realm, t, account.kind, account.name) for t in tasks])
+    for task, what in _read(rt, account, list(tasks)):
+        watch = tasks[task]
+        failed = isinstance(what, Unknown)
+        wait = pace.throttled(what.fact.retry_after, watch.tries, rt.dice()) if isinstance(what, Unknown) else watch.interval
+        rt.ledger.watches.done(
+            watch, wait=max(wait, watch.interval if isinstance(what, Gone) else 0.0), tries=watch.tries + 1 if failed else 0, cursor={}
+        )
+
+
+def _read(rt: Runtime, account: Account, tasks: Sequence[str]) -> list[tuple[str, Snapshot | Gone | Unknown]]:
+    """Read *tasks* one by one and observe each; returns what was read."""
+    realm = account.connector.realm
+    versions = {t: row.version for (_, t), row in rt.ledger.tasks.known({(realm, t) for t in tasks}).items()}
+    out: list[tuple[str, Snapshot | Gone | Unknown]] = []
+    with rt.engine.bag() as bag:
+        for task in tasks:
+            _put(account, bag, task)
+        while answers := bag.take():
+            out += answers
+            settle(rt, account, [Answer(realm, t, versions.get(t, UNREAD), what) for t, what in answers if not isinstance(what, Unknown)])
+    return out
+
+
+def _put(account: Account, bag: Bag, task: str) -> None:
+    credentials = account.connector.credentials(_reader(account))
+    bag.put(task, Errand(account.connector.read(task), credentials, account.rules.deadline, lost=Unknown, unsent=Unknown))
+
+
+def _reader(account: Account) -> str:
+    """The grant that polls: the first by name, so that all processes share its token and its visibility."""
+    return min(account.grants)
+
+
+def _feed(rt: Runtime, account: Account, watch: Watch) -> None:
+    """One pass over what has changed since the watermark, page by page. A pass that is cut short goes on where it was."""
+    cursor = dict(watch.cursor)
+    mark: float | None = cursor.get("watermark")
+    since: float | None = cursor.get("pass", mark)
+    newest, date, next_link = cursor.get("newest"), None, None
+    while not rt.stopping.is_set():
+        page = _page(rt, account, since, next_link)
+        if isinstance(page, Unknown):
+            log.info("feed.unread", account=account.name, fact=str(page.fact))
+            wait = pace.throttled(page.fact.retry_after, watch.tries, rt.dice())
+            rt.ledger.watches.done(watch, wait=wait, tries=watch.tries + 1, cursor=cursor)
+            return
+        _observe(rt, account, page.snapshots)
+        last = max((s.modified for s in page.snapshots if s.modified is not None), default=None)
+        newest = max((m for m in (newest, last) if m is not None), default=None)
+        date = page.date or date
+        if page.cursor is None:
+            break
+        # Each page is a new query from the last `modified`; the upstream's own cursor only gets us past equal times (B2).
+        since, next_link = (last, None) if last is not None and (since is None or last > since) else (since, page.cursor)
+        cursor |= {"pass": since, "newest": newest}
+    else:
+        rt.ledger.watches.done(watch, wait=0.0, tries=0, cursor=cursor)
+        return
+    if newest is not None:
+        mark = max(mark or 0.0, min(newest, (date or rt.ledger.queries.now()) - OVERLAP))
+    rt.ledger.watches.done(
+        watch, wait=watch.interval * (0.9 + rt.dice() / 5), tries=0, cursor={"watermark": mark} if mark is not None else {}
+    )
+
+
+def _page(rt: Runtime, account: Account, since: float | None, next_link: str | None) -> Page | Unknown:
+    with rt.engine.bag() as bag:
+        flow = account.connector.changes(since, next_link)
+        credentials = account.connector.credentials(_reader(account))
+        bag.put(None, Errand(flow, credentials, account.rules.deadline, lost=Unknown, unsent=Unknown))
+        answer: Page | Unknown = bag.take()[0][1]
+        return answer
+
+
+def _observe(rt: Runtime, account: Account, looks: Sequence[Snapshot]) -> None:
+    """Rows of a feed. New tasks get their rows; one that lost responses is read by itself, with its version."""
+    realm = account.connector.realm
+    known = rt.ledger.tasks.known({(realm, s.task) for s in looks})
+    rt.ledger.tasks.make([Task(realm, s.task, account.kind, account.name) for s in looks if (realm, s.task) not in known])
+    doubtful, changed = [], []
+    for look in looks:
+        row = known.get((realm, look.task))
+        if row is not None and row.snapshot is not None and look.gone(row.snapshot):
+            doubtful.append(look.task)
+        elif row is None or row.snapshot is None or row.news(look):
+            changed.append(look)
+    settle(rt, account, [Answer(realm, s.task, UNREAD, s) for s in changed])
+    if doubtful:
+        _read(rt, account, doubtful)

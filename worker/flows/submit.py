@@ -1,0 +1,192 @@
+"""Carry the due submissions of an account on: look, decide and commit, send, decide and commit.
+
+One loop for fresh submissions, for repeats and for recovery. Whatever came back while the last commit ran is decided and committed together, so
+that the size of a wave follows the load and one slow answer holds back nobody. Look and send of one submission run back to back: if more than
+`GAP` lies between them, the gate in the request's body stays shut, and it is looked at again (A12).
+"""
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar, cast
+
+import httpx
+import structlog
+
+from worker.core.advance import Answer, Contexts
+from worker.core.keys import marked
+from worker.core.outcomes import Fact, InDoubt, Read, Sent, Unknown, Unsent
+from worker.core.submission import Context, Submission
+from worker.engine import Bag, Errand, boottime
+from worker.errors import LedgerDown
+from worker.flows import Account, Runtime
+from worker.ledger.submissions import Begun, Claimed, Settled
+from worker.upstreams.base import Credentials, Order
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+GAP = 2.0
+"""Seconds between a look's answer and the moment its send leaves, at most (A12): the world can move in it."""
+
+GLANCE = 0.2
+"""Seconds to wait for an answer before asking the ledger again: what is accepted meanwhile does not wait for a slow answer."""
+
+REPEATS = 60
+"""How often, a second apart, a settling is repeated while the ledger is down. After that the answers are lost, and looks find their effects."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """The tag of a look in flight."""
+
+    claimed: Claimed
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """The tag of a send in flight."""
+
+    begun: Begun
+
+
+Tag = Looking | Sending
+Stamped = tuple[float, T]
+"""(boot-time instant of the answer, outcome)"""
+
+
+def submit(rt: Runtime, name: str) -> bool:
+    """Carry the due submissions of account *name* on for a turn; returns whether some may be left. Raises LedgerDown."""
+    account = rt.accounts.get(name)
+    if account is None:
+        log.warning("submit.unknown_account", account=name)
+        return False
+    start, ended = time.monotonic(), False
+    with rt.engine.bag() as bag:
+        while True:
+            ended = rt.stopping.is_set() or time.monotonic() > start + (rt.turn if not len(bag) else rt.turn * 20)
+            answers: list[tuple[Answer, float]] = []
+            claimed: list[Claimed] = []
+            if not ended and len(bag) <= rt.room // 2:
+                claimed = rt.ledger.submissions.claim(name, rt.room - len(bag), account.rules.lease)
+                for c in claimed:
+                    _look(account, bag, c, answers)
+            answers += [_answer(tag, stamped) for tag, stamped in bag.take(timeout=None if ended else GLANCE)]
+            if answers:
+                _wave(rt, account, bag, answers)
+            elif not len(bag) and not claimed:
+                return ended
+
+
+def _wave(rt: Runtime, account: Account, bag: Bag, answers: Sequence[tuple[Answer, float]]) -> None:
+    """Decide and commit what came back, then send what is written now."""
+    before = boottime()
+    settled = settle(rt, account, [a for a, _ in answers])
+    arrived = {a.submission: at for a, at in answers if a.attempt is None}
+    for begun in settled.begun:
+        leave_by = min(before + account.rules.lease - account.rules.deadline, arrived.get(begun.submission.id, before) + GAP)
+        _send(account, bag, begun, leave_by)
+
+
+def settle(rt: Runtime, account: Account, answers: Sequence[Answer]) -> Settled:
+    """Commit what *answers* come to, and tell. While the ledger is down it is repeated: an answer in hand is worth waiting for.
+
+    Where it is not known whether a commit took place, nothing of it is sent: an attempt it may have begun is settled as never sent, which does
+    nothing where it was not begun (A1).
+    """
+    todo = list(answers)
+    for tried in range(REPEATS):
+        try:
+            settled = rt.ledger.submissions.settle(todo, contexts(rt, account))
+            break
+        except LedgerDown as exc:
+            log.warning("ledger.down", account=account.name, answers=len(answers), error=str(exc), tried=tried + 1)
+            if tried == REPEATS - 1:
+                raise
+            todo = [*_never_sent(answers), *answers]
+            rt.stopping.wait(1.0)
+    for s in settled.told:
+        rt.notice(s)
+    if settled.events:
+        for sink in rt.sinks:
+            rt.ring("emit", sink)
+    return settled
+
+
+def _never_sent(answers: Sequence[Answer]) -> list[Answer]:
+    """For every look of a wave whose commit is unknown: the attempt it may have begun was not sent."""
+    unsent = Unsent(Fact("never sent: it is not known whether its attempt was written"))
+    looks = [a for a in answers if a.submission and a.attempt is None]
+    return [Answer(a.realm, a.task, a.version, unsent, a.submission, attempt=a.attempts_before + 1) for a in looks]
+
+
+def contexts(rt: Runtime, account: Account) -> Contexts:
+    """What decisions about submissions of *account* need, as of now."""
+    standing = rt.ledger.submissions.standing(account.name)
+
+    def context(s: Submission) -> Context:
+        acts_as = account.grants.get(s.command.grant, "")
+        known = cast("Literal['unproven', 'proven', 'stopped']", standing.grants.get((s.command.grant, acts_as), "unproven"))
+        return Context(now=0.0, dice=rt.dice(), rules=account.rules, acts_as=acts_as, grant=known, wary=standing.wary)
+
+    return context
+
+
+def _look(account: Account, bag: Bag, claimed: Claimed, answers: list[tuple[Answer, float]]) -> None:
+    """Ask the upstream, unless there is nothing to ask or nobody to ask as."""
+    s = claimed.submission
+    if s.command.grant not in account.grants:
+        why = f"account {account.name} has no grant {s.command.grant} any more"
+    elif claimed.lapsed:
+        why = "lapsed"
+    else:
+        flow = account.connector.read(s.command.task)
+        credentials = account.connector.credentials(s.command.grant)
+        bag.put(Looking(claimed), _errand(flow, credentials, account.rules.deadline, lost=Unknown, unsent=Unknown))
+        return
+    answers.append(_answer(Looking(claimed), (boottime(), Unknown(Fact(why)))))
+
+
+def _send(account: Account, bag: Bag, begun: Begun, leave_by: float) -> None:
+    s = begun.submission
+    comment = marked(s.command.comment, s.mark if s.marked else None)
+    order = Order(s.command.task, s.command.action, comment, s.command.response)
+    credentials = account.connector.credentials(s.command.grant)
+    errand = _errand(account.connector.send(order), credentials, account.rules.deadline, lost=InDoubt, unsent=Unsent, leave_by=leave_by)
+    bag.put(Sending(begun), errand)
+
+
+def _errand(
+    flow: Generator[httpx.Request, httpx.Response, T],
+    credentials: Credentials,
+    deadline: float,
+    *,
+    lost: Callable[[Fact], T],
+    unsent: Callable[[Fact], T],
+    leave_by: float | None = None,
+) -> Errand[Stamped[T]]:
+    """An errand whose outcome carries the instant of its answer."""
+
+    def stamped() -> Generator[httpx.Request, httpx.Response, Stamped[T]]:
+        outcome = yield from flow
+        return boottime(), outcome
+
+    return Errand(
+        flow=stamped(),
+        credentials=credentials,
+        deadline=deadline,
+        lost=lambda fact: (boottime(), lost(fact)),
+        unsent=lambda fact: (boottime(), unsent(fact)),
+        leave_by=leave_by,
+    )
+
+
+def _answer(tag: Tag, stamped: Stamped[Read | Sent]) -> tuple[Answer, float]:
+    at, what = stamped
+    if isinstance(tag, Looking):
+        c = tag.claimed
+        s = c.submission
+        return Answer(s.realm, s.command.task, c.version, what, s.id, claim=c.claim, attempts_before=len(s.attempts)), at
+    b = tag.begun
+    s = b.submission
+    return Answer(s.realm, s.command.task, b.version, what, s.id, attempt=b.attempt.n, claim=b.claim), at

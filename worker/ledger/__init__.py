@@ -1,0 +1,38 @@
+"""The ledger: all the SQL there is, and the only truth. Its verbs are the domain's, each one transaction, each over a set.
+
+`submissions` accept, claim, settle; `outbox` events and their way out; `watches` what is polled; `queries` read-only; `schema` migrations.
+"""
+
+from collections.abc import Callable, Collection
+
+from worker.ledger import schema
+from worker.ledger.database import Database
+from worker.ledger.outbox import Outbox
+from worker.ledger.queries import Queries
+from worker.ledger.submissions import Submissions
+from worker.ledger.tasks import Tasks
+from worker.ledger.watches import Watches
+
+
+class Ledger:
+    """One database. *sinks*: names of the ways out; *clock*: replaces the ledger's clock in tests."""
+
+    def __init__(self, url: str, *, sinks: Collection[str] = (), clock: Callable[[], float] | None = None, pool: int = 10) -> None:
+        self.database = Database(url, clock=clock, pool=pool)
+        self.tasks = Tasks(self.database)
+        self.outbox = Outbox(self.database, sinks)
+        self.submissions = Submissions(self.database, self.tasks, self.outbox)
+        self.watches = Watches(self.database)
+        self.queries = Queries(self.database)
+
+    def migrate(self) -> str:
+        """Bring the tables to this release; returns the revision. Safe to repeat, and from several processes at once."""
+        return schema.migrate(self.database)
+
+    def check(self) -> None:
+        """Raises SchemaMismatch unless the tables are of this release."""
+        schema.check(self.database)
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.database.close()

@@ -1,0 +1,144 @@
+"""The database under the ledger: one code path for SQLite and PostgreSQL, and everything that differs between them decided here, once.
+
+SQLite: `BEGIN IMMEDIATE` for every transaction that writes (a read lock that is upgraded later is a deadlock), WAL so that readers never wait,
+`synchronous=FULL` so that a commit survives a power cut (A20), and a busy time-out. One host, local disk: a network file system breaks it.
+PostgreSQL: `synchronous_commit` is switched on for each session, whatever the server's default (A20).
+
+The ledger's clock (A4): PostgreSQL `clock_timestamp()`; SQLite the boot-time clock plus an offset that is fixed once per boot, so that neither a
+wall clock that is set nor a machine that sleeps makes a lease longer or shorter.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from worker.errors import LedgerDown, SchemaMismatch
+from worker.ledger import tables
+
+T = TypeVar("T")
+
+BUSY = 30.0
+"""Seconds that a SQLite writer waits for another: transactions take milliseconds, so that this long a wait means a stuck process."""
+
+TRIES = 8
+"""How often a transaction that the database rolled back for its own reasons (deadlock, serialisation) is run again. None has effects outside."""
+
+RETRIED = frozenset({"40001", "40P01"})
+
+
+def _boot() -> tuple[str, float]:
+    """This boot's name and the seconds since it, sleep included."""
+    try:
+        name = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return name, time.clock_gettime(time.CLOCK_BOOTTIME)
+    except (OSError, AttributeError):  # not Linux: the wall clock has to do, and the docs say so
+        return "wall", time.time()
+
+
+class Database:
+    """Connections and transactions. *clock* replaces the ledger's clock: tests pass time in."""
+
+    def __init__(self, url: str, *, clock: Callable[[], float] | None = None, pool: int = 10) -> None:
+        self.url = sa.make_url(url)
+        self.sqlite = self.url.get_backend_name() == "sqlite"
+        self._clock = clock
+        self._offset: float | None = None
+        if self.sqlite and self.url.database not in (None, "", ":memory:"):
+            Path(str(self.url.database)).parent.mkdir(parents=True, exist_ok=True)
+        options: dict[str, Any] = (
+            {"connect_args": {"timeout": BUSY, "check_same_thread": False}} if self.sqlite else {"pool_pre_ping": True}
+        )
+        self.engine = sa.create_engine(self.url, pool_size=pool, max_overflow=pool, **options)
+        self._reader = self.engine.execution_options(reads_only=True)
+        sa.event.listen(self.engine, "connect", self._on_connect)
+        if self.sqlite:
+            sa.event.listen(self.engine, "begin", self._on_begin)
+
+    def _on_connect(self, connection: Any, _record: Any) -> None:
+        if self.sqlite:
+            connection.isolation_level = None  # the driver would begin by itself, and late: `_on_begin` does it instead
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={int(BUSY * 1000)}"):
+                connection.execute(f"PRAGMA {pragma}").close()
+        else:
+            was, connection.autocommit = connection.autocommit, True
+            connection.execute("SET synchronous_commit = on")
+            connection.autocommit = was
+
+    @staticmethod
+    def _on_begin(connection: Connection) -> None:
+        reads = connection.get_execution_options().get("reads_only", False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run *work* in one transaction and commit. It may run more than once, so it has no effect but on its connection.
+
+        Raises LedgerDown where the database cannot be reached, or the commit's own outcome is unknown: the caller repeats what is idempotent
+        and gives up what is not (A1).
+        """
+        for _ in range(TRIES):
+            try:
+                with self.engine.begin() as connection:
+                    return work(connection)
+            except sa.exc.OperationalError as exc:
+                if getattr(exc.orig, "sqlstate", None) in RETRIED:
+                    continue
+                raise LedgerDown(str(exc.orig)) from exc
+            except (sa.exc.InterfaceError, sa.exc.TimeoutError) as exc:
+                raise LedgerDown(str(exc)) from exc
+        msg = f"a transaction was rolled back {TRIES} times in a row"
+        raise LedgerDown(msg)
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for questions only: it never blocks a writer, and sees one moment. Raises LedgerDown."""
+        try:
+            with self._reader.connect() as connection, connection.begin():
+                yield connection
+        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as exc:
+            raise LedgerDown(str(exc.orig if isinstance(exc, sa.exc.DBAPIError) else exc)) from exc
+
+    def now(self, connection: Connection) -> float:
+        """Seconds since the epoch on the ledger's clock."""
+        if self._clock:
+            return self._clock()
+        if not self.sqlite:
+            return float(connection.scalar(sa.text("SELECT extract(epoch FROM clock_timestamp())::float8")) or 0.0)
+        boot, seconds = _boot()
+        if self._offset is None:
+            self._offset = self._anchor(connection, boot, seconds)
+        return self._offset + seconds
+
+    def _anchor(self, connection: Connection, boot: str, seconds: float) -> float:
+        """The offset of this boot. After a restart of the machine the clock goes on from the wall clock, never behind what was written."""
+        row = connection.execute(sa.select(tables.clock)).first()
+        if row is not None and row.boot == boot:
+            return float(row.offset)
+        latest = connection.scalar(sa.select(sa.func.max(tables.submissions.c.updated_at))) or 0.0
+        offset = max(time.time(), latest) - seconds
+        if not connection.get_execution_options().get("reads_only", False):
+            values = {"one": 1, "boot": boot, "offset": offset}
+            connection.execute(sa.delete(tables.clock))
+            connection.execute(sa.insert(tables.clock).values(values))
+        return offset
+
+    def locked(self, query: sa.Select[Any], *, skip: bool = False) -> sa.Select[Any]:
+        """The query with row locks. On SQLite the whole transaction holds the one write lock already."""
+        return query if self.sqlite else query.with_for_update(skip_locked=skip)
+
+    def insert(self, table: sa.Table) -> Any:
+        """The dialect's INSERT, for `on_conflict_do_nothing`."""
+        from sqlalchemy.dialects import postgresql, sqlite
+
+        return sqlite.insert(table) if self.sqlite else postgresql.insert(table)
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+
+__all__ = ["Database", "SchemaMismatch"]

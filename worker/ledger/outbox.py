@@ -1,0 +1,195 @@
+"""The outbox: events written with the state they tell of (C1), and their way out by lanes (C3).
+
+A lane is (sink, hash of the task modulo 64). A relay leases lanes, not rows, and has at most one unconfirmed event for each task and sink, so that
+the events of one task leave in order. A lane that is taken over after its lease may repeat an event: consumers drop it by id, or by a lower
+`sequence`.
+"""
+
+import zlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from worker.core import pace
+from worker.core.delivery import Delivery, Left, Result
+from worker.core.events import Event, cloudevent, routing_key
+from worker.ledger import tables
+from worker.ledger.database import Database
+from worker.ledger.rows import Key
+from worker.ledger.tasks import Locked
+
+LANES = 64
+"""Enough that eight relays share the work evenly, few enough that a lease costs one small update."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A delivery that is due: where it stands, and what leaves."""
+
+    position: int
+    realm: str
+    task: str
+    tries: int
+    delivery: Delivery
+
+
+def lane_of(realm: str, task: str) -> int:
+    """The lane of a task's events."""
+    return zlib.crc32(f"{realm}\n{task}".encode()) % LANES
+
+
+class Outbox:
+    """See the module. *sinks*: the names of all ways out; every event gets a delivery for each."""
+
+    def __init__(self, database: Database, sinks: Collection[str]) -> None:
+        self._db, self._sinks = database, tuple(sorted(sinks))
+
+    def write(self, c: Connection, locked: Locked, told: Sequence[tuple[Key, Event]], now: float) -> None:
+        """Write events that are not there yet, each with the next sequence of its task, in the order of *told* (C2, C3).
+
+        The tasks are locked by the caller, which is what orders writers. An event of no task (its key's task is "") has no sequence.
+        """
+        if not told:
+            return
+        t, d = tables.events, tables.deliveries
+        known = set(c.scalars(sa.select(t.c.id).where(t.c.id.in_([e.id for _, e in told]))))
+        values = []
+        for (realm, task), event in told:
+            if event.id in known:
+                continue
+            known.add(event.id)
+            sequence = None
+            if task:
+                row = locked[realm, task]
+                locked[realm, task] = row = replace(row, sequence=row.sequence + 1)
+                sequence = row.sequence
+            values.append(
+                {
+                    "id": event.id,
+                    "realm": realm,
+                    "task": task,
+                    "sequence": sequence,
+                    "type": event.type,
+                    "source": event.source,
+                    "at": now,
+                    "body": cloudevent(event, sequence),
+                }
+            )
+        if not values:
+            return
+        insert = self._db.insert(t).on_conflict_do_nothing(index_elements=["id"])  # events of no task are not ordered by any lock
+        c.execute(insert, values)
+        positions = c.execute(sa.select(t.c.position, t.c.realm, t.c.task).where(t.c.id.in_([v["id"] for v in values]))).all()
+        out = [
+            {
+                "sink": sink,
+                "position": r.position,
+                "realm": r.realm,
+                "task": r.task,
+                "lane": lane_of(r.realm, r.task or str(r.position)),
+                "state": "due",
+                "tries": 0,
+                "next_at": now,
+                "detail": None,
+            }
+            for sink in self._sinks
+            for r in positions
+        ]
+        if out:
+            c.execute(self._db.insert(d).on_conflict_do_nothing(), out)
+
+    def tell(self, told: Sequence[Event], realm: str = "") -> None:
+        """Events that belong to no task, such as `command.rejected`: written once, however often they are told."""
+
+        def work(c: Connection) -> None:
+            self.write(c, Locked({}), [((realm, ""), e) for e in told], self._db.now(c))
+
+        if told:
+            self._db.write(work)
+
+    # -- out
+
+    def lease(self, sink: str, holder: str, seconds: float) -> list[int]:
+        """The lanes of *sink* with something due that nobody else relays: ours for *seconds*, renewed by calling again."""
+        return self._db.write(lambda c: self._lease(c, sink, holder, seconds))
+
+    def _lease(self, c: Connection, sink: str, holder: str, seconds: float) -> list[int]:
+        t, d = tables.lanes, tables.deliveries
+        now = self._db.now(c)
+        due = sorted(set(c.scalars(sa.select(d.c.lane).where(d.c.sink == sink, d.c.state == "due", d.c.next_at <= now).distinct())))
+        if not due:
+            return []
+        c.execute(
+            self._db.insert(t).on_conflict_do_nothing(),
+            [{"sink": sink, "lane": lane, "holder": None, "until": 0.0} for lane in due],
+        )
+        query = sa.select(t.c.lane, t.c.holder, t.c.until).where(t.c.sink == sink, t.c.lane.in_(due)).order_by(t.c.lane)
+        free = [r.lane for r in c.execute(self._db.locked(query, skip=True)) if r.holder in (None, holder) or r.until <= now]
+        if free:
+            c.execute(sa.update(t).where(t.c.sink == sink, t.c.lane.in_(free)).values(holder=holder, until=now + seconds))
+        return free
+
+    def release(self, sink: str, holder: str) -> None:
+        """Give the lanes of *holder* back."""
+        t = tables.lanes
+        self._db.write(lambda c: c.execute(sa.update(t).where(t.c.sink == sink, t.c.holder == holder).values(holder=None, until=0.0)))
+
+    def due(self, sink: str, lanes: Sequence[int], limit: int) -> list[Due]:
+        """Deliveries of *lanes* that are due, oldest first. None of them stands behind an earlier event of its task that has to wait."""
+        d, e = tables.deliveries, tables.events
+        earlier = tables.deliveries.alias("earlier")
+        with self._db.read() as c:
+            now = self._db.now(c)
+            blocked = sa.exists().where(
+                earlier.c.sink == sink,
+                earlier.c.realm == d.c.realm,
+                earlier.c.task == d.c.task,
+                earlier.c.task != "",
+                earlier.c.state == "due",
+                earlier.c.position < d.c.position,
+                earlier.c.next_at > now,
+            )
+            query = (
+                sa.select(d.c.position, d.c.realm, d.c.task, d.c.tries, e.c.id, e.c.type, e.c.source, e.c.body)
+                .select_from(d.join(e, d.c.position == e.c.position))
+                .where(d.c.sink == sink, d.c.lane.in_(list(lanes)), d.c.state == "due", d.c.next_at <= now, ~blocked)
+                .order_by(d.c.position)
+                .limit(limit)
+            )
+            return [
+                Due(r.position, r.realm, r.task, r.tries, Delivery(r.id, routing_key(r.type, r.source), r.body)) for r in c.execute(query)
+            ]
+
+    def record(self, sink: str, results: Mapping[int, tuple[int, Result]], dice: float) -> None:
+        """What became of deliveries: position -> (tries so far, result). What failed is tried again later, with what stands behind it."""
+
+        def work(c: Connection) -> None:
+            now = self._db.now(c)
+            d = tables.deliveries
+            values = []
+            for position, (tries, result) in results.items():
+                failed = result.left is Left.FAILED
+                wait = pace.throttled(result.retry_after, tries, dice) if failed else 0.0
+                state = "due" if failed else result.left.value
+                values.append(
+                    {"position_": position, "state": state, "tries": tries + 1, "next_at": now + wait, "detail": result.detail or None}
+                )
+            update = sa.update(d).where(d.c.sink == sink, d.c.position == sa.bindparam("position_"))
+            c.execute(update.values({n: sa.bindparam(n) for n in ("state", "tries", "next_at", "detail")}), values)
+
+        if results:
+            self._db.write(work)
+
+    def requeue(self, sink: str, *, state: str = "unbound", since: float = 0.0) -> int:
+        """Send again what left in *state* since *since*; returns how many (C4)."""
+        d, e = tables.deliveries, tables.events
+
+        def work(c: Connection) -> int:
+            chosen = sa.select(e.c.position).where(e.c.at >= since)
+            values: dict[str, Any] = {"state": "due", "next_at": self._db.now(c)}
+            return c.execute(sa.update(d).where(d.c.sink == sink, d.c.state == state, d.c.position.in_(chosen)).values(values)).rowcount
+
+        return self._db.write(work)

@@ -1,0 +1,106 @@
+"""Core values as rows, and rows as core values. Columns are what queries ask for; the rest of a submission is two JSON columns."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy.engine import Row
+
+from worker.core import task as tasks_
+from worker.core.command import Command
+from worker.core.pins import Pin
+from worker.core.submission import Attempt, Submission
+from worker.core.task import Task
+
+Key = tuple[str, str]
+"""(realm, task)."""
+
+
+def task_values(task: Task) -> dict[str, Any]:
+    """A task's row."""
+    return {
+        "realm": task.realm,
+        "task": task.task,
+        "kind": task.kind,
+        "account": task.account,
+        "snapshot": tasks_.to_json(task.snapshot) if task.snapshot else None,
+        "round": task.round,
+        "sequence": task.sequence,
+        "version": task.version,
+        "gone": task.gone,
+        "holder": task.holder,
+    }
+
+
+def task_of(row: Row[Any]) -> Task:
+    """The inverse of `task_values`."""
+    values = dict(row._mapping)  # noqa: SLF001  SQLAlchemy's documented name for a row as a mapping
+    snapshot = values.pop("snapshot")
+    return Task(**values, snapshot=tasks_.from_json(snapshot) if snapshot else None)
+
+
+def command_json(command: Command) -> dict[str, Any]:
+    """A command as JSON values."""
+    return asdict(command)
+
+
+def progress(s: Submission) -> dict[str, Any]:
+    """What changes while a submission lives and no query asks for."""
+    return {
+        "pin": [s.pin.task, s.pin.step, s.pin.shape, s.pin.modified, s.pin.seen] if s.pin else None,
+        "looked": s.looked,
+        "acts_as": s.acts_as,
+        "baseline": tasks_.to_json(s.baseline) if s.baseline else None,
+        "marked": s.marked,
+        "exposed": s.exposed,
+        "cleared": s.cleared,
+        "verdict": s.verdict,
+        "hits": s.hits,
+        "tries": s.tries,
+        "transition": s.transition,
+        "vigil": s.vigil,
+        "written_off": s.written_off,
+        "issued_at": s.command.issued_at,
+    }
+
+
+def submission_values(s: Submission) -> dict[str, Any]:
+    """The columns of a submission that change."""
+    return {
+        "state": s.state,
+        "reason": s.reason,
+        "behind": s.behind,
+        "next_at": s.next_at,
+        "sent": s.sent or s.state in ("misapplied", "duplicated"),
+        "progress": progress(s),
+    }
+
+
+def submission_of(row: Row[Any], attempts: Iterable[Attempt]) -> Submission:
+    """A submission of its row and its attempts."""
+    p: Mapping[str, Any] = row.progress
+    pin = p["pin"]
+    return Submission(
+        id=row.id,
+        command=Command(**{**row.command, "issued_at": p["issued_at"]}),
+        realm=row.realm,
+        accepted_at=row.accepted_at,
+        state=row.state,
+        reason=row.reason,
+        behind=row.behind,
+        next_at=row.next_at,
+        pin=Pin(pin[0], pin[1], pin[2], pin[3], tuple((n, at) for n, at in pin[4])) if pin else None,
+        looked=p["looked"],
+        acts_as=p["acts_as"],
+        baseline=tasks_.from_json(p["baseline"]) if p["baseline"] else None,
+        marked=p["marked"],
+        exposed=p["exposed"],
+        cleared=p["cleared"],
+        verdict=(p["verdict"][0], p["verdict"][1]) if p["verdict"] else None,
+        hits=tuple(p["hits"]),
+        tries=p["tries"],
+        transition=p["transition"],
+        vigil=p["vigil"],
+        written_off=p["written_off"],
+        attempts=tuple(attempts),
+    )

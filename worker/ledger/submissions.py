@@ -1,0 +1,496 @@
+"""The submissions in the ledger: accept, claim, settle, change. Each verb is one transaction and works on a set.
+
+Locks are always taken in one order: submissions by id, then tasks by (realm, task). A claim skips submissions that others hold, so that no two
+transactions wait for each other in a circle.
+"""
+
+import secrets
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from worker.core import advance as core
+from worker.core import events, evidence
+from worker.core import submission as life
+from worker.core.advance import Answer, Contexts, Decision
+from worker.core.command import Command
+from worker.core.events import Event
+from worker.core.pins import Pin
+from worker.core.submission import ENDED, HELD, Attempt, Context, Move, Submission
+from worker.core.task import Credit, Task
+from worker.ledger import rows, tables
+from worker.ledger.database import Database
+from worker.ledger.outbox import Outbox
+from worker.ledger.rows import Key
+from worker.ledger.tasks import Locked, Tasks
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """A command ready to become a submission. `not_after`: the account's default, where the command has none; it is not part of the content
+    that a key stands for, so that a repeat tomorrow is the same (A16).
+    """
+
+    command: Command
+    kind: str
+    realm: str
+    pin: Pin | None
+    not_after: float | None = None
+
+    @property
+    def complete(self) -> Command:
+        """The command with its default filled in."""
+        return self.command if self.not_after is None else replace(self.command, not_after=self.not_after)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The submission that stands under a key after `accept`. `mine`: this call made it; `same`: its content is the command's (A16)."""
+
+    id: str
+    key: str
+    state: str
+    accepted_at: float
+    mine: bool
+    same: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A submission that is ours to carry on until its lease ends. `version`: its task row's, read before any request leaves (B1).
+    `lapsed`: its time has run out, so there is nothing to ask the upstream.
+    """
+
+    submission: Submission
+    version: int
+    claim: str
+    lapsed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AccountStanding:
+    """`wary`: something misapplied or duplicated is not resolved yet (A12). `grants`: (grant, acts_as) -> proven or stopped; what is missing
+    is unproven (A14).
+    """
+
+    wary: bool
+    grants: Mapping[tuple[str, str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An attempt that is written and may be sent now, under the lease that the settling gave it."""
+
+    submission: Submission
+    attempt: Attempt
+    claim: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a wave came to: attempts to send now, submissions that came to a new state, and how many events were written."""
+
+    begun: tuple[Begun, ...]
+    told: tuple[Submission, ...]
+    events: int
+
+
+class Submissions:
+    """The verbs. See the module."""
+
+    def __init__(self, database: Database, tasks: Tasks, outbox: Outbox) -> None:
+        self._db, self._tasks, self._outbox = database, tasks, outbox
+
+    # -- in
+
+    def accept(self, items: Sequence[New]) -> list[Standing]:
+        """Make submissions of the commands whose key is not taken; say for each what stands under its key now. In the order of *items*."""
+        return self._db.write(lambda c: self._accept(c, items)) if items else []
+
+    def _accept(self, c: Connection, items: Sequence[New]) -> list[Standing]:
+        now = self._db.now(c)
+        first: dict[Key, New] = {}
+        for item in items:
+            first.setdefault((item.command.account, item.command.key), item)
+        fresh = {name: life.accept(i.complete, id_=new_id(now), realm=i.realm, pin=i.pin, now=now) for name, i in first.items()}
+        self._tasks.ensure(c, [Task(i.realm, i.command.task, i.kind, i.command.account) for i in first.values()])
+        values = [
+            {
+                "id": m.submission.id,
+                "account": i.command.account,
+                "key": i.command.key,
+                "digest": i.command.digest(),
+                "realm": i.realm,
+                "task": i.command.task,
+                "grant": i.command.grant,
+                "action": i.command.action,
+                "claim": None,
+                "accepted_at": now,
+                "updated_at": now,
+                "command": rows.command_json(i.complete),
+                "links": 0,
+                "head": "",
+                **rows.submission_values(m.submission),
+            }
+            for (name, i), m in sorted(zip(first.items(), fresh.values(), strict=True), key=lambda pair: pair[0][0])
+        ]
+        t = tables.submissions
+        insert = self._db.insert(t).values(values).on_conflict_do_nothing(index_elements=["account", "key"]).returning(t.c.id)
+        mine = set(c.scalars(insert))
+        moves = [m for m in fresh.values() if m.submission.id in mine]
+        locked = self._tasks.lock(c, {(m.submission.realm, m.submission.command.task) for m in moves})
+        told: list[tuple[Key, Event]] = []
+        heads = self._link(c, moves, now, {})
+        for move in moves:
+            s = move.submission
+            key = (s.realm, s.command.task)
+            event = core.state_event(locked[key], s, "accepted", now)
+            told.append((key, replace(event, data={**event.data, "evidence": heads[s.id][1]})))
+        self._outbox.write(c, locked, told, now)
+        self._tasks.save(c, locked)
+        self._save(c, moves, heads, now, claims={})
+        query = sa.select(t.c.id, t.c.account, t.c.key, t.c.digest, t.c.state, t.c.accepted_at).where(
+            sa.tuple_(t.c.account, t.c.key).in_([(a, k) for a, k in first])
+        )
+        standing = {(r.account, r.key): r for r in c.execute(query)}
+        out = []
+        for item in items:
+            row = standing[item.command.account, item.command.key]
+            ours = row.id in mine and first[item.command.account, item.command.key] is item
+            out.append(Standing(row.id, row.key, row.state, row.accepted_at, ours, row.digest == item.command.digest()))
+        return out
+
+    # -- claim
+
+    def claim(self, account: str, room: int, lease: float) -> list[Claimed]:
+        """Up to *room* due submissions of *account*, ours for *lease* seconds. Those that need their task's slot have it now; the others of
+        their task wait behind it (A9).
+        """
+        return self._db.write(lambda c: self._claim(c, account, room, lease))
+
+    def _claim(self, c: Connection, account: str, room: int, lease: float) -> list[Claimed]:
+        now = self._db.now(c)
+        t = tables.submissions
+        due = sa.select(t).where(t.c.account == account, t.c.next_at <= now).order_by(t.c.next_at, t.c.accepted_at, t.c.id).limit(room)
+        found = list(c.execute(self._db.locked(due, skip=True)))
+        if not found:
+            return []
+        subs = self._with_attempts(c, found)
+        locked = self._tasks.lock(c, {(s.realm, s.command.task) for s in subs})
+        token = secrets.token_hex(8)
+        claimed, updates = [], []
+        for s in sorted(subs, key=lambda s: (s.accepted_at, s.id)):
+            key = (s.realm, s.command.task)
+            task = locked[key]
+            free_of_slot = s.state not in life.OPEN or s.lapsed(now)
+            if not free_of_slot and task.holder not in (None, s.id):
+                waiting = life.wait_behind(s, task.holder, now)
+                updates.append({**rows.submission_values(waiting), "claim": None, "id_": s.id})
+                continue
+            if not free_of_slot and task.holder is None:
+                locked[key] = replace(task, holder=s.id)
+            claimed.append(Claimed(s, task.version, token, s.lapsed(now)))
+            updates.append({**rows.submission_values(replace(s, behind=None, next_at=now + lease)), "claim": token, "id_": s.id})
+        self._tasks.save(c, locked)
+        _update_each(c, t, updates)
+        return claimed
+
+    # -- settle
+
+    def settle(self, answers: Sequence[Answer], contexts: Contexts) -> Settled:
+        """Decide *answers* against the rows as they are now, and write down all that comes of it: the state, the attempts, the claims, the
+        evidence and the events, in one transaction. Repeating it is harmless: attempts settle once, events have their facts' ids.
+        """
+        return self._db.write(lambda c: self._settle(c, answers, contexts)) if answers else Settled((), (), 0)
+
+    def _settle(self, c: Connection, answers: Sequence[Answer], contexts: Contexts) -> Settled:
+        keys = {(a.realm, a.task) for a in answers}
+        subs, claims = self._lock(c, keys, {a.submission for a in answers if a.submission})
+        locked = self._tasks.lock(c, keys)
+        credits_ = self._credits(c, keys)
+        now = self._db.now(c)
+        live: dict[Key, dict[str, Submission]] = defaultdict(dict)
+        for s in subs.values():
+            live[s.realm, s.command.task][s.id] = s
+        moves: dict[str, Move] = {}
+        told: list[tuple[Key, Event]] = []
+        for each in answers:
+            key = (each.realm, each.task)
+            ours = each.attempt is not None or each.submission is None or claims.get(each.submission) == each.claim
+            answer = each if ours else replace(each, submission=None)  # the claim is another's now: this look only observes
+            decision = core.advance(core.Row(locked[key], live[key], credits_[key]), answer, contexts, now)
+            self._apply(decision, key, locked, live, credits_, moves)
+            told += [(key, e) for e in decision.events]
+        return self._write(c, locked, moves, told, claims, now, contexts)
+
+    def _apply(
+        self,
+        decision: Decision,
+        key: Key,
+        locked: Locked,
+        live: dict[Key, dict[str, Submission]],
+        credits_: dict[Key, dict[str, Credit]],
+        moves: dict[str, Move],
+    ) -> None:
+        """Take a decision into the rows in hand, so that the next answer of the wave sees it."""
+        locked[key] = decision.task
+        for move in decision.moves:
+            s = move.submission
+            live[key][s.id] = s
+            moves[s.id] = _after(moves.get(s.id), move)
+            credits_[key].update(dict.fromkeys(s.hits, core.credit_of(s)))
+            if s.state in ENDED or (s.state == "waiting" and s.behind is None):
+                task = locked[key]
+                if task.holder == s.id:
+                    locked[key] = replace(task, holder=None)
+
+    def _write(
+        self,
+        c: Connection,
+        locked: Locked,
+        moves: dict[str, Move],
+        told: list[tuple[Key, Event]],
+        claims: dict[str, str | None],
+        now: float,
+        contexts: Contexts,
+    ) -> Settled:
+        heads = self._link(c, moves.values(), now, self._heads(c, moves))
+        told = [(key, self._witnessed(e, heads)) for key, e in told]
+        told += [((m.submission.realm, ""), e) for m in moves.values() for e in self._grants(c, m, locked, contexts, now)]
+        self._outbox.write(c, locked, told, now)
+        before = self._tasks.save(c, locked)
+        self._attempts(c, moves.values(), now)
+        self._claims(c, moves.values())
+        self._save(c, moves.values(), heads, now, claims)
+        freed = [old.holder for key, old in before.items() if old.holder and locked[key].holder is None]
+        changed = [key for key, old in before.items() if old.version != locked[key].version]
+        self._wake(c, freed, changed, now)
+        begun = tuple(
+            Begun(m.submission, m.begin, claims.get(m.submission.id) or "", locked[m.submission.realm, m.submission.command.task].version)
+            for m in moves.values()
+            if m.begin
+        )
+        return Settled(begun, tuple(m.submission for m in moves.values() if m.told), len(told))
+
+    # -- people
+
+    def change(self, id_: str, decide: Callable[[Submission, float], Move]) -> Settled | None:
+        """One submission changed by a person: `decide` may raise `NotNow`. None where there is no such submission."""
+        return self._db.write(lambda c: self._change(c, id_, decide))
+
+    def _change(self, c: Connection, id_: str, decide: Callable[[Submission, float], Move]) -> Settled | None:
+        t = tables.submissions
+        row = c.execute(self._db.locked(sa.select(t).where(t.c.id == id_))).first()
+        if row is None:
+            return None
+        s = self._with_attempts(c, [row])[0]
+        key = (s.realm, s.command.task)
+        locked = self._tasks.lock(c, {key})
+        now = self._db.now(c)
+        move = decide(s, now)
+        moves: dict[str, Move] = {}
+        event = core.submission_event(locked[key], move, now)
+        told = [(key, event)] if event else []
+        self._apply(Decision(locked[key], (move,), ()), key, locked, defaultdict(dict), defaultdict(dict), moves)
+        return self._write(c, locked, moves, told, {}, now, lambda _: _no_context())
+
+    # -- the pieces
+
+    def now(self) -> float:
+        """The ledger's clock."""
+        with self._db.read() as c:
+            return self._db.now(c)
+
+    def standing(self, account: str) -> AccountStanding:
+        """What is known of *account* that decisions need: is something wrong in it, and which of its grants are proven."""
+        t, g = tables.submissions, tables.grants
+        with self._db.read() as c:
+            wary = c.scalar(sa.select(sa.exists().where(t.c.account == account, t.c.state.in_(("misapplied", "duplicated")))))
+            grants = {(r.grant, r.acts_as): r.state for r in c.execute(sa.select(g).where(g.c.account == account))}
+        return AccountStanding(bool(wary), grants)
+
+    def _lock(self, c: Connection, keys: Collection[Key], ids: Collection[str]) -> tuple[dict[str, Submission], dict[str, str | None]]:
+        """The submissions asked for, and the others of these tasks whose effect may still be seen; locked by id."""
+        t = tables.submissions
+        live = sa.select(t.c.id).where(
+            sa.tuple_(t.c.realm, t.c.task).in_(list(keys)), t.c.sent, sa.or_(t.c.next_at.is_not(None), t.c.state.in_(HELD))
+        )
+        wanted = sorted({*ids, *c.scalars(live)})
+        found = list(c.execute(self._db.locked(sa.select(t).where(t.c.id.in_(wanted)).order_by(t.c.id))))
+        return {s.id: s for s in self._with_attempts(c, found)}, {r.id: r.claim for r in found}
+
+    def _with_attempts(self, c: Connection, found: Sequence[sa.Row[Any]]) -> list[Submission]:
+        a, o = tables.attempts, tables.outcomes
+        query = (
+            sa.select(
+                a.c.submission, a.c.n, a.c.began_at, sa.func.coalesce(o.c.quiet_until, a.c.quiet_until).label("quiet_until"), o.c.outcome
+            )
+            .select_from(a.outerjoin(o, sa.and_(a.c.submission == o.c.submission, a.c.n == o.c.n)))
+            .where(a.c.submission.in_([r.id for r in found]))
+            .order_by(a.c.submission, a.c.n)
+        )
+        made: dict[str, list[Attempt]] = defaultdict(list)
+        for row in c.execute(query):
+            made[row.submission].append(Attempt(row.n, row.began_at, row.quiet_until, row.outcome))
+        return [rows.submission_of(r, made[r.id]) for r in found]
+
+    def _credits(self, c: Connection, keys: Collection[Key]) -> dict[Key, dict[str, Credit]]:
+        t, s = tables.claims, tables.submissions
+        query = (
+            sa.select(t.c.realm, t.c.task, t.c.response, s.c.id, s.c.key, s.c.state, s.c.command)
+            .select_from(t.join(s, t.c.submission == s.c.id))
+            .where(sa.tuple_(t.c.realm, t.c.task).in_(list(keys)))
+        )
+        out: dict[Key, dict[str, Credit]] = defaultdict(dict)
+        for r in c.execute(query):
+            disputed = r.state in ("misapplied", "duplicated")
+            out[r.realm, r.task][r.response] = Credit(r.id, r.key, r.command["labels"], disputed=disputed)
+        return out
+
+    def _heads(self, c: Connection, moves: Collection[str]) -> dict[str, tuple[int, str]]:
+        t = tables.submissions
+        return {r.id: (r.links, r.head) for r in c.execute(sa.select(t.c.id, t.c.links, t.c.head).where(t.c.id.in_(list(moves))))}
+
+    def _link(self, c: Connection, moves: Iterable[Move], now: float, heads: dict[str, tuple[int, str]]) -> dict[str, tuple[int, str]]:
+        """Append the notes of *moves* to their chains; id -> (number of links, head)."""
+        out, values = dict(heads), []
+        for move in moves:
+            n, head = out.get(move.submission.id, (0, ""))
+            for note in move.notes:
+                link = evidence.link(head, n + 1, now, note.kind, note.public, note.private, secrets.token_hex(16))
+                n, head = link.n, link.digest
+                values.append(
+                    {
+                        "submission": move.submission.id,
+                        "n": n,
+                        "at": now,
+                        "kind": link.kind,
+                        "public": link.public,
+                        "private": link.private,
+                        "salt": link.salt,
+                        "seal": link.seal,
+                        "digest": link.digest,
+                    }
+                )
+            out[move.submission.id] = (n, head)
+        if values:
+            c.execute(sa.insert(tables.evidence), values)
+        return out
+
+    @staticmethod
+    def _witnessed(event: Event, heads: dict[str, tuple[int, str]]) -> Event:
+        """A submission's event carries the head of its chain (A18)."""
+        if not event.type.startswith("submission."):
+            return event
+        return replace(event, data={**event.data, "evidence": heads[event.data["submission"]["id"]][1]})
+
+    def _grants(self, c: Connection, move: Move, locked: Locked, contexts: Contexts, now: float) -> list[Event]:
+        """What an answer proved of its grant, or against it (A14)."""
+        s = move.submission
+        if move.proof is None or s.acts_as is None:
+            return []
+        proven = move.proof == s.acts_as
+        if proven and contexts(s).grant == "proven":
+            return []
+        t, command = tables.grants, s.command
+        insert = self._db.insert(t).values(
+            account=command.account, grant=command.grant, acts_as=s.acts_as, state="proven" if proven else "stopped", at=now
+        )
+        if proven:  # never back from stopped: a person changes acts_as, and that is another row
+            c.execute(insert.on_conflict_do_nothing(index_elements=["account", "grant", "acts_as"]))
+            return []
+        c.execute(insert.on_conflict_do_update(index_elements=["account", "grant", "acts_as"], set_={"state": "stopped", "at": now}))
+        source = locked[s.realm, command.task].source
+        return [events.grant_misconfigured(source, command.account, command.grant, s.acts_as, move.proof, now)]
+
+    @staticmethod
+    def _attempts(c: Connection, moves: Iterable[Move], now: float) -> None:
+        moves = list(moves)
+        if begun := [m for m in moves if m.begin]:
+            values = [
+                {"submission": m.submission.id, "n": m.begin.n, "began_at": m.begin.began_at, "quiet_until": m.begin.quiet_until}
+                for m in begun
+                if m.begin
+            ]
+            c.execute(sa.insert(tables.attempts), values)
+        if settled := [(m, m.settled) for m in moves if m.settled]:
+            c.execute(
+                sa.insert(tables.outcomes),
+                [
+                    {
+                        "submission": m.submission.id,
+                        "n": n,
+                        "outcome": outcome,
+                        "at": now,
+                        "quiet_until": next(a.quiet_until for a in m.submission.attempts if a.n == n),
+                    }
+                    for m, (n, outcome) in settled
+                ],
+            )
+
+    def _claims(self, c: Connection, moves: Iterable[Move]) -> None:
+        values = [
+            {"realm": m.submission.realm, "task": m.submission.command.task, "response": r, "submission": m.submission.id}
+            for m in moves
+            for r in m.claims
+        ]
+        if values:
+            c.execute(self._db.insert(tables.claims).on_conflict_do_nothing(), values)
+
+    def _save(
+        self, c: Connection, moves: Iterable[Move], heads: dict[str, tuple[int, str]], now: float, claims: dict[str, str | None]
+    ) -> None:
+        updates = []
+        for m in moves:
+            s = m.submission
+            links, head = heads[s.id]
+            claim = claims.get(s.id) if m.begin else None
+            updates.append({**rows.submission_values(s), "claim": claim, "links": links, "head": head, "updated_at": now, "id_": s.id})
+        _update_each(c, tables.submissions, updates)
+
+    def _wake(self, c: Connection, freed: Collection[str | None], changed: Collection[Key], now: float) -> None:
+        """Those behind a freed slot, and those who wait for their turn on a task that changed. Rows that others hold are skipped: whoever
+        holds them is about to lock the task, and sees it as we leave it.
+        """
+        t = tables.submissions
+        for where in (
+            t.c.behind.in_(list(freed)) if freed else None,
+            sa.and_(t.c.state == "waiting", t.c.behind.is_(None), sa.tuple_(t.c.realm, t.c.task).in_(list(changed))) if changed else None,
+        ):
+            if where is not None:
+                ids = self._db.locked(sa.select(t.c.id).where(where), skip=True)
+                c.execute(sa.update(t).where(t.c.id.in_(ids)).values(next_at=now, claim=None))
+
+
+def _after(first: Move | None, then: Move) -> Move:
+    """Two moves of one submission in one wave, as one to write."""
+    if first is None:
+        return then
+    return replace(
+        then,
+        begin=then.begin or first.begin,
+        claims=(*first.claims, *then.claims),
+        settled=then.settled or first.settled,
+        notes=(*first.notes, *then.notes),
+        proof=then.proof or first.proof,
+    )
+
+
+def _update_each(c: Connection, table: sa.Table, updates: Sequence[dict[str, Any]]) -> None:
+    if updates:
+        names = [n for n in updates[0] if n != "id_"]
+        c.execute(sa.update(table).where(table.c.id == sa.bindparam("id_")).values({n: sa.bindparam(n) for n in names}), updates)
+
+
+def _no_context() -> Context:
+    raise AssertionError  # a person's move proves nothing of a grant, so nobody asks
+
+
+def new_id(now: float) -> str:
+    """A submission's id: it sorts by the time of acceptance (milliseconds, base 16) and cannot be guessed."""
+    return f"s{int(now * 1000):011x}{secrets.token_hex(5)}"
