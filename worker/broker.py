@@ -15,17 +15,26 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import wraps
 from itertools import takewhile
 from time import monotonic
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from amqp.exceptions import AMQPError
 from kombu import Connection, Exchange, Queue
 from kombu.exceptions import OperationalError
 
-LOST: tuple[type[Exception], ...] = (OSError, AMQPError, OperationalError, AttributeError, struct.error)
-"""What a broken connection looks like. py-amqp answers a connection that was closed under it with AttributeError now and then, and a cut
-frame with struct.error; kombu's own transport says the same of it."""
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class BrokerLost(ConnectionError):
+    """The connection to the broker is of no use any more, or never was. What was on its way may have arrived."""
+
+
+_LOST: tuple[type[Exception], ...] = (OSError, AMQPError, OperationalError, AttributeError, struct.error)
+"""What that looks like below us. py-amqp answers a connection closed under it with AttributeError now and then, and a cut frame with
+struct.error."""
 
 DELIVERY_LIMIT = 100
 """A message that was handed out this often and came back each time kills whoever takes it, and goes to the dead. Every clean restart of an
@@ -151,9 +160,23 @@ class Fate(StrEnum):
     FAILED = "failed"
 
 
-class Link:
-    """One connection and one channel, alike on every transport. Opened when made; of one thread. Raises one of `LOST`."""
+def _translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
+    @wraps(method)
+    def translating(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return method(*args, **kwargs)
+        except BrokerLost:
+            raise
+        except _LOST as exc:
+            raise BrokerLost(f"{type(exc).__name__}: {exc}") from exc
 
+    return translating
+
+
+class Link:
+    """One connection and one channel, alike on every transport. Opened when made; of one thread. Raises `BrokerLost`."""
+
+    @_translated
     def __init__(self, url: str, *, patience: float = 10.0, heartbeat: float = 0) -> None:
         self.amqp = is_amqp(url)
         # The handshake has up to four waits (connect, start, tune, open): together they must not outlast the patience.
@@ -163,33 +186,38 @@ class Link:
         self._raw: Any = self._transport.establish_connection()
         self._held: dict[Any, None] = {}
         try:
-            with self._within(patience / 4):
+            with self.within(patience / 4):
                 self.channel: Any = self._transport.create_channel(self._raw)
-        except LOST:
+        except _LOST:
             self.drop()
             raise
         # py-amqp would turn the body into text where a content encoding says so.
         self.channel.auto_decode = False
 
+    @_translated
     def declare(self, *things: Queue | Exchange) -> None:
         """Make what is not there yet. Raises where it is there with other arguments; the broker's answer names them."""
         for thing in things:
             thing(self.channel).declare()
 
+    @_translated
     def depth(self, queue: str) -> int:
         """How many messages are ready."""
         return int(self.channel.queue_declare(queue, passive=True).message_count)
 
+    @_translated
     def consume(self, queue: str, prefetch: int, take: Callable[[Incoming], None]) -> None:
         """Hand every message to *take* while `drain` is called; at most *prefetch* of them are without an `ack`."""
         self.channel.basic_qos(0, prefetch, False)
         self.channel.basic_consume(queue, no_ack=False, callback=lambda raw: take(self._incoming(raw)), consumer_tag=f"{queue}.intake")
 
+    @_translated
     def get(self, queue: str) -> Incoming | None:
         """One message, or None. It is ours until `ack`, or until the link is closed."""
         raw = self.channel.basic_get(queue, no_ack=False)
         return None if raw is None else self._incoming(raw)
 
+    @_translated
     def drain(self, timeout: float) -> bool:
         """Take in what comes next; False if nothing came in time."""
         self._alive()
@@ -199,16 +227,43 @@ class Link:
             return False
         return True
 
+    @_translated
     def beat(self) -> None:
         """Show that we live, and look whether the other side does. To be called more often than every half of the heartbeat."""
         self._alive()
         self._transport.heartbeat_check(self._raw)
 
+    @_translated
     def ack(self, messages: Sequence[Incoming]) -> None:
         """These are done with."""
         for message in messages:
             self.channel.basic_ack(message.tag)
             self._held.pop(message.tag, None)
+
+    @_translated
+    def confirm(self) -> None:
+        """Have each message that is sent from now on confirmed."""
+        self.channel.confirm_select()
+
+    @_translated
+    def send(self, one: "Outgoing", within: float) -> None:
+        """Hand *one* to the network; whether it arrived is the confirm's to say."""
+        message = _prepared(self.channel, one)
+        if self.amqp:
+            self.channel.basic_publish(message, one.exchange, one.routing_key, mandatory=True, timeout=max(within, 0.001))
+        else:
+            self.channel.basic_publish(message, one.exchange, one.routing_key)
+
+    @_translated
+    def bound(self, exchange: str, routing_key: str) -> bool:
+        """Whether any queue wants it. Only where the broker is kombu's: RabbitMQ tells by returning the message."""
+        table = self.channel.get_table(exchange)
+        return bool(self.channel.typeof(exchange).lookup(table, exchange, routing_key, None))
+
+    def within(self, seconds: float) -> AbstractContextManager[Any]:
+        """Every wait inside is at most so long, also where py-amqp would wait for ever."""
+        self._alive()
+        return self._raw.transport.having_timeout(max(seconds, 0.001)) if self.amqp else nullcontext()
 
     def close(self) -> None:
         """Leave; what is without an `ack` goes back to its queue."""
@@ -219,7 +274,7 @@ class Link:
             for tag in self._held:
                 self.channel.basic_reject(tag, requeue=True)
             self._held.clear()
-        with suppress(*LOST), self._within(2.0):
+        with suppress(*_LOST), self.within(2.0):
             self._transport.close_connection(self._raw)
         self.drop()
 
@@ -228,7 +283,7 @@ class Link:
         raw, self._raw = self._raw, None
         if raw is None or not self.amqp:
             return
-        with suppress(*LOST):
+        with suppress(*_LOST):
             if raw.connected:
                 raw.sock.settimeout(0.2)  # closing a TLS connection says goodbye first
             raw.collect()
@@ -236,12 +291,7 @@ class Link:
     def _alive(self) -> None:
         """py-amqp opens a lost connection again, without its channels, when it is merely looked at."""
         if self._raw is None or (self.amqp and not self._raw.connected):
-            raise ConnectionResetError("the connection to the broker is closed")
-
-    def _within(self, seconds: float) -> AbstractContextManager[Any]:
-        """Every wait inside is at most so long, also where py-amqp would wait for ever."""
-        self._alive()
-        return self._raw.transport.having_timeout(max(seconds, 0.001)) if self.amqp else nullcontext()
+            raise BrokerLost("the connection to the broker is closed")
 
     def _incoming(self, raw: Any) -> Incoming:
         properties = dict(raw.properties)
@@ -282,8 +332,8 @@ class Publisher:
                     self._confirmed(link, batch, fates, end)
                 else:
                     _stored(link, batch, fates)
-            except LOST as exc:
-                self.trouble = f"{type(exc).__name__}: {exc}"
+            except BrokerLost as exc:
+                self.trouble = str(exc)
             if self.trouble and self._link:
                 self._link.drop()
                 self._link = None
@@ -302,17 +352,17 @@ class Publisher:
             try:
                 while self._link.drain(0):
                     pass
-            except LOST:
+            except BrokerLost:
                 self._link.drop()
                 self._link = None
         if self._link is None:
             link = Link(self._url, patience=self._deadline)
             try:
-                with link._within(self._deadline / 2):  # noqa: SLF001 - the two of this file share how long they wait
+                with link.within(self._deadline / 2):
                     link.declare(*self._declares)
                     if link.amqp:
-                        link.channel.confirm_select()
-            except LOST:
+                        link.confirm()
+            except BrokerLost:
                 link.drop()
                 raise
             self._link, self._sent = link, 0
@@ -345,9 +395,7 @@ class Publisher:
             channel.events[event] = {handler}
         for one in batch:
             self._sent += 1
-            channel.basic_publish(
-                _prepared(channel, one), one.exchange, one.routing_key, mandatory=True, timeout=max(end - monotonic(), 0.001)
-            )
+            link.send(one, end - monotonic())
         while waiting:
             left = end - monotonic()
             if left <= 0 or not link.drain(left):
@@ -370,12 +418,8 @@ def _prepared(channel: Any, one: Outgoing) -> Any:
 
 def _stored(link: Link, batch: Sequence[Outgoing], fates: list[Fate]) -> None:
     """Publish where a publish that returns is stored. kombu drops what no queue is bound for without a word: so we ask first."""
-    channel = link.channel
     for number, one in enumerate(batch):
-        bound = True
-        if one.exchange:
-            table = channel.get_table(one.exchange)
-            bound = bool(channel.typeof(one.exchange).lookup(table, one.exchange, one.routing_key, None))
+        bound = not one.exchange or link.bound(one.exchange, one.routing_key)
         if bound:
-            channel.basic_publish(_prepared(channel, one), one.exchange, one.routing_key)
+            link.send(one, 0)
         fates[number] = Fate.CONFIRMED if bound else Fate.UNBOUND

@@ -5,14 +5,14 @@ command that is *nearly* understood: an unknown field that was meant to say "not
 serialisation that runs code when it is read. So everything that is not understood is refused, with words that say what is wrong and what to
 do; JSON only, and nothing is ever unpickled or decompressed.
 
-The limit: whether a task exists, has that step, and may be acted on now is not known here.
+The limit: whether there is such an account, grant, action or task is not known here.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import PydanticCustomError
@@ -39,21 +39,11 @@ _FOREIGN = {
 _ENCODINGS = {"", "utf-8", "utf8", "us-ascii", "binary", "identity"}
 
 
-class Account(Protocol):
-    """What has to be known of an account to read its commands."""
-
-    @property
-    def grants(self) -> Mapping[str, str]: ...  # noqa: D102
-    @property
-    def actions(self) -> frozenset[str]: ...  # noqa: D102
-
-
 @dataclass(frozen=True, slots=True)
 class Door:
     """Which commands may come in."""
 
     namespace: str
-    accounts: Mapping[str, Account]
     max_bytes: int = 1024 * 1024
 
 
@@ -130,10 +120,11 @@ def parse(message: Incoming, door: Door, now: float) -> Command | Refused:
     """The command in *message*, or why there is none. `issued_at` is its own, else the event's, else the broker's, else *now* (A7).
 
     A decision cannot be made after it arrived, so a clock that goes ahead is cut to *now*: it would hide what happened in between.
+    `grant` is empty where `as` was left out.
     """
     try:
         found, issued = _unwrap(message, door)
-    except _RefusedError as refused:
+    except _Refusal as refused:
         return Refused(str(refused))
     key = found.get("key")
     key = key if isinstance(key, str) and 0 < len(key) <= 255 else None
@@ -145,149 +136,15 @@ def parse(message: Incoming, door: Door, now: float) -> Command | Refused:
         ]
         return Refused("; ".join(faults)[:REASON_CHARS], key)
     told = [at for at in (wire.issued_at, issued, now) if at is not None]
-    return _known(wire, door, min(told[0], now))
-
-
-class _RefusedError(Exception):
-    """The reason, on its way to `parse`."""
-
-
-def _unwrap(message: Incoming, door: Door) -> tuple[dict[str, Any], float | None]:
-    """The object that should be a command, and when it was issued if the envelope says so."""
-    content_type = _content_type(message)
-    if len(message.body) > door.max_bytes:
-        raise _RefusedError(f"{len(message.body)} bytes are too many: at most {door.max_bytes} (intake.max_bytes)")
-    value = _json(message.body)
-    stamp = message.properties.get("timestamp")
-    issued = float(stamp) if isinstance(stamp, int | float) and stamp > 0 else None
-    task = message.headers.get("task")
-    if task is not None:
-        return _celery(value, task, message.headers, door), issued
-    if content_type == CLOUDEVENT:
-        return _cloudevent(value, issued)
-    if not isinstance(value, dict):
-        raise _RefusedError("the body must be a JSON object")
-    if "specversion" in value:
-        raise _RefusedError(f"this looks like a CloudEvent: send it with content_type {CLOUDEVENT}")
-    return value, issued
-
-
-def _content_type(message: Incoming) -> str:
-    given = str(message.properties.get("content_type") or "")
-    name, _, parameters = given.lower().partition(";")
-    name, parameters = name.strip(), parameters.replace(" ", "").replace('"', "")
-    what = f"send JSON with content_type {JSON} or {CLOUDEVENT}"
-    if not name:
-        raise _RefusedError(f"there is no content_type: {what}")
-    if name not in {JSON, CLOUDEVENT}:
-        raise _RefusedError(
-            f"content_type {given[:80]!r} is not taken ({_FOREIGN[name]}): {what}"
-            if name in _FOREIGN
-            else f"content_type {given[:80]!r} is not taken: {what}"
-        )
-    if parameters not in {"", "charset=utf-8", "charset=us-ascii"}:
-        raise _RefusedError(f"content_type {given[:80]!r} is not taken: JSON is UTF-8")
-    if str(message.properties.get("content_encoding") or "").lower() not in _ENCODINGS or message.headers.get("compression"):
-        raise _RefusedError("compressed or not in UTF-8: send plain JSON in UTF-8")
-    return name
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return json.loads(body.decode("utf-8-sig"), object_pairs_hook=_once, parse_constant=_no_constant)
-    except UnicodeDecodeError as exc:
-        raise _RefusedError(f"not UTF-8, at byte {exc.start}") from None
-    except json.JSONDecodeError as exc:
-        raise _RefusedError(f"not JSON: {exc.msg} at line {exc.lineno} column {exc.colno}") from None
-    except (ValueError, RecursionError):
-        raise _RefusedError("not JSON that can be read: nested too deeply, or a number that is too long") from None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Two values under one name would be an approval to one reader and a rejection to the next."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise _RefusedError(f"{_shown(next(n for n in names if names.count(n) > 1))} is given twice")
-    return found
-
-
-def _no_constant(name: str) -> None:
-    raise _RefusedError(f"not JSON: {name} is no number")
-
-
-def _cloudevent(value: Any, issued: float | None) -> tuple[dict[str, Any], float | None]:
-    if not isinstance(value, dict):
-        raise _RefusedError("a CloudEvent must be a JSON object (structured mode, one event a message)")
-    if value.get("specversion") != "1.0":
-        raise _RefusedError('specversion: must be "1.0"')
-    if value.get("type") != EVENT_TYPE:
-        raise _RefusedError(f"type: must be {EVENT_TYPE!r}")
-    for name in ("id", "source"):
-        if not isinstance(value.get(name), str) or not value[name]:
-            raise _RefusedError(f"{name}: a CloudEvent needs one")
-    data = value.get("data")
-    if not isinstance(data, dict):
-        raise _RefusedError("data: must be the command, as a JSON object")
-    if value.get("time") is not None:
-        try:
-            issued = times.parse(value["time"])
-        except (ValueError, OverflowError, AttributeError, TypeError):
-            raise _RefusedError("time: must be a time with an offset, such as 2026-11-22T09:00:00Z") from None
-    if data.get("key") is None:
-        try:
-            data = {**data, "key": digest([value["source"], value["id"]])}
-        except UnicodeEncodeError:
-            raise _RefusedError("id, source: must be text that UTF-8 can hold") from None
-    return data, issued
-
-
-def _celery(value: Any, task: Any, headers: Mapping[str, Any], door: Door) -> dict[str, Any]:
-    """Celery's message protocol 2: `[args, kwargs, embed]`, the rest in headers. Its `eta` and `expires` mean what ours mean."""
-    ours = ("approvals.accept", f"{door.namespace}.accept")
-    if task not in ours:
-        raise _RefusedError(f"the Celery task {_shown(task)} is not taken here: send {ours[0]!r}")
-    if not (isinstance(value, list) and len(value) == 3 and isinstance(value[0], list) and isinstance(value[1], dict)):
-        raise _RefusedError("not Celery's message protocol 2: the body must be [args, kwargs, embed]")
-    args, kwargs, embed = value
-    if args:
-        raise _RefusedError("positional arguments are not taken: send kwargs")
-    if isinstance(embed, dict) and any(embed.values()):
-        raise _RefusedError("link, link_error, chain and chord are not carried out here: bind a queue to the events instead")
-    kwargs = {name: _celery_time(given) for name, given in kwargs.items()}
-    for header, name in (("eta", "not_before"), ("expires", "not_after")):
-        if headers.get(header) is not None and kwargs.get(name) is None:
-            kwargs[name] = headers[header]
-    return kwargs
-
-
-def _celery_time(value: Any) -> Any:
-    """What kombu's JSON makes of a datetime."""
-    return value.get("__value__") if isinstance(value, dict) and value.get("__type__") == "datetime" else value
-
-
-def _known(wire: Wire, door: Door, issued_at: float) -> Command | Refused:
-    """The command, its account, grant and action being ones that there are."""
-    account = door.accounts.get(wire.account)
-    if account is None:
-        return Refused(f"account: there is no account {wire.account!r} ({_list(door.accounts)})", wire.key)
-    grants = sorted(account.grants)
-    if wire.as_ is None and len(grants) != 1:
-        return Refused(f"as: is needed, account {wire.account!r} has {len(grants)} grants ({_list(grants)})", wire.key)
-    grant = wire.as_ or grants[0]
-    if grant not in account.grants:
-        return Refused(f"as: account {wire.account!r} has no grant {grant!r} ({_list(grants)})", wire.key)
-    if wire.action not in account.actions:
-        return Refused(f"action: account {wire.account!r} knows no {wire.action!r} ({_list(account.actions)})", wire.key)
     if wire.not_before is not None and wire.not_after is not None and wire.not_after <= wire.not_before:
         return Refused("not_after: must be later than not_before", wire.key)
     return Command(
         key=wire.key,
         account=wire.account,
-        grant=grant,
+        grant=wire.as_ or "",
         task=wire.task,
         action=wire.action,
-        issued_at=issued_at,
+        issued_at=min(told[0], now),
         pin=wire.pin,
         step=wire.step,
         response=wire.response,
@@ -298,6 +155,124 @@ def _known(wire: Wire, door: Door, issued_at: float) -> Command | Refused:
         requested_by=wire.requested_by,
         labels=wire.labels,
     )
+
+
+class _Refusal(Exception):
+    """The reason, on its way to `parse`."""
+
+
+def _unwrap(message: Incoming, door: Door) -> tuple[dict[str, Any], float | None]:
+    """The object that should be a command, and when it was issued if the envelope says so."""
+    content_type = _content_type(message)
+    if len(message.body) > door.max_bytes:
+        raise _Refusal(f"{len(message.body)} bytes are too many: at most {door.max_bytes} (intake.max_bytes)")
+    value = _json(message.body)
+    stamp = message.properties.get("timestamp")
+    issued = float(stamp) if isinstance(stamp, int | float) and stamp > 0 else None
+    task = message.headers.get("task")
+    if task is not None:
+        return _celery(value, task, message.headers, door), issued
+    if content_type == CLOUDEVENT:
+        return _cloudevent(value, issued)
+    if not isinstance(value, dict):
+        raise _Refusal("the body must be a JSON object")
+    if "specversion" in value:
+        raise _Refusal(f"this looks like a CloudEvent: send it with content_type {CLOUDEVENT}")
+    return value, issued
+
+
+def _content_type(message: Incoming) -> str:
+    given = str(message.properties.get("content_type") or "")
+    name, _, parameters = given.lower().partition(";")
+    name, parameters = name.strip(), parameters.replace(" ", "").replace('"', "")
+    what = f"send JSON with content_type {JSON} or {CLOUDEVENT}"
+    if not name:
+        raise _Refusal(f"there is no content_type: {what}")
+    if name not in {JSON, CLOUDEVENT}:
+        raise _Refusal(
+            f"content_type {given[:80]!r} is not taken ({_FOREIGN[name]}): {what}"
+            if name in _FOREIGN
+            else f"content_type {given[:80]!r} is not taken: {what}"
+        )
+    if parameters not in {"", "charset=utf-8", "charset=us-ascii"}:
+        raise _Refusal(f"content_type {given[:80]!r} is not taken: JSON is UTF-8")
+    if str(message.properties.get("content_encoding") or "").lower() not in _ENCODINGS or message.headers.get("compression"):
+        raise _Refusal("compressed or not in UTF-8: send plain JSON in UTF-8")
+    return name
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body.decode("utf-8-sig"), object_pairs_hook=_once, parse_constant=_no_constant)
+    except UnicodeDecodeError as exc:
+        raise _Refusal(f"not UTF-8, at byte {exc.start}") from None
+    except json.JSONDecodeError as exc:
+        raise _Refusal(f"not JSON: {exc.msg} at line {exc.lineno} column {exc.colno}") from None
+    except (ValueError, RecursionError):
+        raise _Refusal("not JSON that can be read: nested too deeply, or a number that is too long") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Two values under one name would be an approval to one reader and a rejection to the next."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Refusal(f"{_shown(next(n for n in names if names.count(n) > 1))} is given twice")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise _Refusal(f"not JSON: {name} is no number")
+
+
+def _cloudevent(value: Any, issued: float | None) -> tuple[dict[str, Any], float | None]:
+    if not isinstance(value, dict):
+        raise _Refusal("a CloudEvent must be a JSON object (structured mode, one event a message)")
+    if value.get("specversion") != "1.0":
+        raise _Refusal('specversion: must be "1.0"')
+    if value.get("type") != EVENT_TYPE:
+        raise _Refusal(f"type: must be {EVENT_TYPE!r}")
+    for name in ("id", "source"):
+        if not isinstance(value.get(name), str) or not value[name]:
+            raise _Refusal(f"{name}: a CloudEvent needs one")
+    data = value.get("data")
+    if not isinstance(data, dict):
+        raise _Refusal("data: must be the command, as a JSON object")
+    if value.get("time") is not None:
+        try:
+            issued = times.parse(value["time"])
+        except (ValueError, OverflowError, AttributeError, TypeError):
+            raise _Refusal("time: must be a time with an offset, such as 2026-11-22T09:00:00Z") from None
+    if data.get("key") is None:
+        try:
+            data = {**data, "key": digest([value["source"], value["id"]])}
+        except UnicodeEncodeError:
+            raise _Refusal("id, source: must be text that UTF-8 can hold") from None
+    return data, issued
+
+
+def _celery(value: Any, task: Any, headers: Mapping[str, Any], door: Door) -> dict[str, Any]:
+    """Celery's message protocol 2: `[args, kwargs, embed]`, the rest in headers. Its `eta` and `expires` mean what ours mean."""
+    ours = ("approvals.accept", f"{door.namespace}.accept")
+    if task not in ours:
+        raise _Refusal(f"the Celery task {_shown(task)} is not taken here: send {ours[0]!r}")
+    if not (isinstance(value, list) and len(value) == 3 and isinstance(value[0], list) and isinstance(value[1], dict)):
+        raise _Refusal("not Celery's message protocol 2: the body must be [args, kwargs, embed]")
+    args, kwargs, embed = value
+    if args:
+        raise _Refusal("positional arguments are not taken: send kwargs")
+    if isinstance(embed, dict) and any(embed.values()):
+        raise _Refusal("link, link_error, chain and chord are not carried out here: bind a queue to the events instead")
+    kwargs = {name: _celery_time(given) for name, given in kwargs.items()}
+    for header, name in (("eta", "not_before"), ("expires", "not_after")):
+        if headers.get(header) is not None and kwargs.get(name) is None:
+            kwargs[name] = headers[header]
+    return kwargs
+
+
+def _celery_time(value: Any) -> Any:
+    """What kombu's JSON makes of a datetime."""
+    return value.get("__value__") if isinstance(value, dict) and value.get("__type__") == "datetime" else value
 
 
 def _fault(kind: str, loc: tuple[int | str, ...], message: str) -> str:
@@ -316,11 +291,6 @@ def _fault(kind: str, loc: tuple[int | str, ...], message: str) -> str:
 def _shown(value: Any, quoted: bool = True) -> str:
     text = safe(str(value).encode("utf-8", "replace"), 60)
     return repr(text) if quoted else text
-
-
-def _list(names: Any) -> str:
-    there = sorted(names)
-    return ("there is: " + ", ".join(there[:20]) if there else "there is none") + (", …" if len(there) > 20 else "")
 
 
 def safe(body: bytes, at_most: int = EXCERPT_BYTES) -> str:
