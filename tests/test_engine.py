@@ -379,7 +379,8 @@ class Failing(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         assert isinstance(request.stream, httpx.AsyncByteStream)
         for _ in range(self.asks):
-            self.got += [part async for part in request.stream]
+            async for part in request.stream:
+                self.got.append(part)  # what it got counts, also when the next ask is refused
         raise self.failure()
 
 
@@ -412,19 +413,21 @@ def test_a_body_is_given_once(failing: tuple[Engine, Failing], failure: Callable
 
 
 class Dawdling(httpx.AsyncBaseTransport):
-    """Keeps a writer of its own, which asks for the body when the exchange is long given up: `late` holds what it got."""
+    """Keeps a writer of its own, which asks for the body when the exchange is over: `late` holds what it got."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fails: bool = False) -> None:
+        self.fails = fails
         self.late: list[object] = []
         self.over = threading.Event()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         assert isinstance(request.stream, httpx.AsyncByteStream)
         try:
-            await asyncio.Event().wait()
+            if not self.fails:
+                await asyncio.Event().wait()
         finally:
             self.writer = asyncio.get_running_loop().create_task(self._write(request.stream))
-        raise AssertionError
+        raise httpx.ConnectError("x")
 
     async def _write(self, stream: httpx.AsyncByteStream) -> None:
         for _ in range(5):  # let the verdict be given first
@@ -436,12 +439,17 @@ class Dawdling(httpx.AsyncBaseTransport):
         self.over.set()
 
 
-def test_a_verdict_shuts_the_gate(tls: ssl.SSLContext) -> None:
+@pytest.mark.parametrize("fails", [False, True], ids=["deadline", "failure"])
+def test_a_verdict_shuts_the_gate(tls: ssl.SSLContext, fails: bool) -> None:
     """We said "unsent": a writer that the transport left behind must not prove us wrong."""
-    transport = Dawdling()
+    transport = Dawdling(fails=fails)
     with closing(Engine(transport=transport, verify=tls)) as engine:
-        assert outcome(engine, sending("http://x", deadline=0.05)) == Unsent(Fact("deadline"))
-        assert transport.over.wait(5)
+        with engine.bag() as bag:
+            bag.put("x", sending("http://x", deadline=5.0 if fails else 0.05))
+            ((_, got),) = bag.take()
+            assert isinstance(got, Unsent)
+            assert got.fact.what == ("connect" if fails else "deadline")
+            assert transport.over.wait(5)
         assert transport.late == ["_Closed"]
 
 
@@ -495,6 +503,8 @@ class App:
         self.used: list[str] = []
         self.refused: set[str] = set()
         self.fault: httpx.Response | None = None
+        self.hold: asyncio.Event | None = None
+        self.holding = threading.Event()
         self.engine = Engine(transport=httpx.MockTransport(self), clock=clock, verify=ssl.create_default_context())
         grants = {"jane": Grant("me", "s3cr3t-cl1ent")}
         self.workiva = Workiva("http://x", grants=grants)
@@ -511,6 +521,10 @@ class App:
         token = request.headers["authorization"].removeprefix("Bearer ")
         self.used.append(token[-1])
         await request.aread()
+        if hold := self.hold:
+            self.hold = None
+            self.holding.set()
+            await hold.wait()
         return httpx.Response(401 if token[-1] in self.refused else 200, content=TASK)
 
     def look(self) -> Any:
@@ -613,6 +627,20 @@ def test_401_of_a_wave(app: App) -> None:
             answers += wave
     assert all(isinstance(got, Snapshot) for _, got in answers)
     assert app.fetched == 2
+
+
+def test_late_401(app: App) -> None:
+    """It speaks against a token that is replaced already: the new one stays."""
+    app.refused = {"1"}
+    app.hold = hold = asyncio.Event()
+    with app.engine.bag() as bag:
+        bag.put("late", Errand(app.workiva.read("t1"), app.credentials, 5.0, Unknown, Unknown))
+        assert app.holding.wait(5)
+        assert isinstance(app.look(), Snapshot)
+        app.engine.loop.call_soon_threadsafe(hold.set)
+        ((_, got),) = bag.take()
+    assert isinstance(got, Snapshot)
+    assert (app.fetched, app.used) == (2, ["1", "1", "2", "2"])
 
 
 def test_new_tokens_do_not_help(app: App, clock: Clock) -> None:
