@@ -1,13 +1,12 @@
 """The flows: plain synchronous functions, one file a flow, the same sandwich every time.
 
-Read rows, decide, do the I/O between two transactions and never inside one, write down what came of it together with the events. What a flow
-needs comes in a `Runtime`; `worker.bootstrap` makes it of settings, tests make it of what they like.
+Read rows, decide, do the I/O between two transactions and never inside one, write down what came of it together with the events. What a
+flow needs comes in a `Runtime`; `worker.bootstrap` makes it of settings, tests make it of what they like.
 """
 
 import random
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from worker.core.submission import Rules, Submission
@@ -31,32 +30,23 @@ class Account:
 
 
 class Busy:
-    """Which shards are at work in this process. A ring for one of them goes home, and the one at work takes one more turn for it."""
+    """Which shards are at work in this process. A ring for one of them goes home, and is not forgotten."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._rung: dict[tuple[str, str], bool] = {}
 
-    @contextmanager
-    def alone(self, verb: str, shard: str) -> Iterator[bool]:
-        """True for the one that works, False for a ring that can go home."""
+    def enter(self, verb: str, shard: str) -> bool:
+        """True for the one that works; a ring that comes meanwhile gets False and goes home."""
         with self._lock:
             mine = (verb, shard) not in self._rung
             self._rung[verb, shard] = not mine
-        try:
-            yield mine
-        finally:
-            if mine:
-                with self._lock:
-                    self._rung.pop((verb, shard), None)
+            return mine
 
-    def rung(self, verb: str, shard: str) -> bool:
-        """Whether somebody rang since this was asked last: what they rang for may have come after our last look at the ledger."""
+    def leave(self, verb: str, shard: str) -> bool:
+        """The work is done; returns whether somebody rang meanwhile: for something younger, perhaps, than our last look at the ledger."""
         with self._lock:
-            rung = self._rung.get((verb, shard), False)
-            if rung:
-                self._rung[verb, shard] = False
-            return rung
+            return self._rung.pop((verb, shard), False)
 
 
 def _no_ring(verb: str, shard: str) -> None:
@@ -82,5 +72,6 @@ class Runtime:
     stopping: threading.Event = field(default_factory=threading.Event)
     busy: Busy = field(default_factory=Busy)
     dice: Callable[[], float] = random.random
+    on_close: list[Callable[[], None]] = field(default_factory=list)
     turn: float = 3.0
     room: int = 128

@@ -1,7 +1,7 @@
 """Accept commands: check them against the accounts, find their pins, write them down. The same key is the same submission (A16).
 
-A command for a step that says neither pin nor step is only clear where the task has one step. What the ledger does not know of the task is asked
-of the upstream, after everything that needs no asking has been accepted: one unclear command holds back none of its batch.
+A command for a step that says neither pin nor step is only clear where the task has one step. What the ledger does not know of the task is
+asked of the upstream, after everything that needs no asking has been accepted: one unclear command holds back none of its batch.
 """
 
 from collections.abc import Sequence
@@ -122,7 +122,9 @@ def _with_defaults(rt: Runtime, new: New) -> New:
 
 
 def _steps(rt: Runtime, items: dict[int, New]) -> dict[int, New | Rejected]:
-    """For commands that name no step: is there but one? Asked of the ledger, then of the upstream. Where nobody can tell, the first look will."""
+    """For commands that name no step: is there but one? Asked of the ledger, then of the upstream. Where nobody can tell, the first look
+    will.
+    """
     known = rt.ledger.tasks.known({(n.realm, n.command.task) for n in items.values()})
     looks = {i: row.snapshot for i, n in items.items() if (row := known.get((n.realm, n.command.task))) and row.snapshot}
     with rt.engine.bag() as bag:

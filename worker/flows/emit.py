@@ -1,6 +1,8 @@
-"""Let events out of one sink, in order for each task (C3): lease lanes, take the oldest of each task, try them, write down what became of them.
+"""Let events out of one sink, in order for each task (C3): lease lanes, take the oldest of each task, try them, write down what became of
+them.
 
-At most one event of a task is under way at a time. An outcome that nobody knows counts as failed, and the event leaves again with the same id (C4).
+At most one event of a task is under way at a time. An outcome that nobody knows counts as failed, and the event leaves again with the same
+id (C4).
 """
 
 import os
@@ -64,4 +66,4 @@ def _relay(rt: Runtime, name: str, due: list[Due]) -> None:
     for left_as in Left:
         if count := sum(1 for _, r in results.values() if r.left is left_as):
             detail = next((r.detail for _, r in results.values() if r.left is left_as and r.detail), None)
-            log.info(f"events.{left_as.value}", sink=name, count=count, detail=detail)
+            log.info("events.left", sink=name, left=left_as.value, count=count, detail=detail)

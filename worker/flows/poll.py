@@ -1,8 +1,8 @@
 """Look at what is watched: single tasks one by one, an account's feed by pages, every look through the tasks' rows (B1, B2).
 
-The watermark of a feed is the upstream's own time: the greatest `modified` read, but never later than the answer's `Date` less `OVERLAP`, and moved
-only after a whole pass. What a feed shows twice tells nothing twice. A row of a feed whose version could not be read before its request left
-only ever adds; where responses seem to be gone, the task is read by itself.
+The watermark of a feed is the upstream's own time: the greatest `modified` read, but never later than the answer's `Date` less `OVERLAP`,
+and moved only after a whole pass. What a feed shows twice tells nothing twice. A row of a feed whose version could not be read before its
+request left only ever adds; where responses seem to be gone, the task is read by itself.
 """
 
 import time
@@ -89,32 +89,25 @@ def _feed(rt: Runtime, account: Account, watch: Watch) -> None:
     """One pass over what has changed since the watermark, page by page. A pass that is cut short goes on where it was."""
     cursor = dict(watch.cursor)
     mark: float | None = cursor.get("watermark")
-    since: float | None = cursor.get("pass", mark)
-    newest, date, next_link = cursor.get("newest"), None, None
+    date: float | None = None
     while not rt.stopping.is_set():
-        page = _page(rt, account, since, next_link)
+        page = _page(rt, account, mark, cursor.get("page"))
         if isinstance(page, Unknown):
             log.info("feed.unread", account=account.name, fact=str(page.fact))
             wait = pace.throttled(page.fact.retry_after, watch.tries, rt.dice())
             rt.ledger.watches.done(watch, wait=wait, tries=watch.tries + 1, cursor=cursor)
             return
         _observe(rt, account, page.snapshots)
-        last = max((s.modified for s in page.snapshots if s.modified is not None), default=None)
-        newest = max((m for m in (newest, last) if m is not None), default=None)
         date = page.date or date
+        newest = [s.modified for s in page.snapshots if s.modified is not None]
+        cursor |= {"page": page.cursor, "newest": max([cursor.get("newest") or 0.0, *newest])}
         if page.cursor is None:
             break
-        # Each page is a new query from the last `modified`; the upstream's own cursor only gets us past equal times (B2).
-        since, next_link = (last, None) if last is not None and (since is None or last > since) else (since, page.cursor)
-        cursor |= {"pass": since, "newest": newest}
     else:
         rt.ledger.watches.done(watch, wait=0.0, tries=0, cursor=cursor)
         return
-    if newest is not None:
-        mark = max(mark or 0.0, min(newest, (date or rt.ledger.queries.now()) - OVERLAP))
-    rt.ledger.watches.done(
-        watch, wait=watch.interval * (0.9 + rt.dice() / 5), tries=0, cursor={"watermark": mark} if mark is not None else {}
-    )
+    mark = max(mark or 0.0, min(cursor["newest"], (date or rt.ledger.queries.now()) - OVERLAP))
+    rt.ledger.watches.done(watch, wait=watch.interval * (0.9 + rt.dice() / 5), tries=0, cursor={"watermark": mark})
 
 
 def _page(rt: Runtime, account: Account, since: float | None, next_link: str | None) -> Page | Unknown:

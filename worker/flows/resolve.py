@@ -21,7 +21,9 @@ def cancel(rt: Runtime, id_: str) -> Submission:
 
 
 def resolve(rt: Runtime, id_: str, verdict: Literal["applied", "abandoned", "retry"], note: str, pin: str | None = None) -> Submission:
-    """Resolve a parked one. A retry needs the pin of the step it is meant for. Raises NoSuchSubmission, life.NotNow, PinError, LedgerDown."""
+    """Resolve a parked one. A retry needs the pin of the step it is meant for. Raises NoSuchSubmission, life.NotNow, PinError,
+    LedgerDown.
+    """
 
     def decide(s: Submission, ctx: Context) -> Move:
         at = read_pin(pin, s.realm, s.command.task) if pin and s.command.action in ON_A_STEP else None

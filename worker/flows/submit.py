@@ -1,8 +1,8 @@
 """Carry the due submissions of an account on: look, decide and commit, send, decide and commit.
 
-One loop for fresh submissions, for repeats and for recovery. Whatever came back while the last commit ran is decided and committed together, so
-that the size of a wave follows the load and one slow answer holds back nobody. Look and send of one submission run back to back: if more than
-`GAP` lies between them, the gate in the request's body stays shut, and it is looked at again (A12).
+One loop for fresh submissions, for repeats and for recovery. Whatever came back while the last commit ran is decided and committed
+together, so that the size of a wave follows the load and one slow answer holds back nobody. Look and send of one submission run back to
+back: if more than `GAP` lies between them, the gate in the request's body stays shut, and it is looked at again (A12).
 """
 
 import time
@@ -33,7 +33,8 @@ GLANCE = 0.2
 """Seconds to wait for an answer before asking the ledger again: what is accepted meanwhile does not wait for a slow answer."""
 
 REPEATS = 60
-"""How often, a second apart, a settling is repeated while the ledger is down. After that the answers are lost, and looks find their effects."""
+"""How often, a second apart, a settling is repeated while the ledger is down. After that the answers are lost, and looks find their
+effects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,8 @@ def _wave(rt: Runtime, account: Account, bag: Bag, answers: Sequence[tuple[Answe
 def settle(rt: Runtime, account: Account, answers: Sequence[Answer]) -> Settled:
     """Commit what *answers* come to, and tell. While the ledger is down it is repeated: an answer in hand is worth waiting for.
 
-    Where it is not known whether a commit took place, nothing of it is sent: an attempt it may have begun is settled as never sent, which does
-    nothing where it was not begun (A1).
+    Where it is not known whether a commit took place, nothing of it is sent: an attempt it may have begun is settled as never sent, which
+    does nothing where it was not begun (A1).
     """
     todo = list(answers)
     for tried in range(REPEATS):

@@ -1,11 +1,11 @@
 """The database under the ledger: one code path for SQLite and PostgreSQL, and everything that differs between them decided here, once.
 
-SQLite: `BEGIN IMMEDIATE` for every transaction that writes (a read lock that is upgraded later is a deadlock), WAL so that readers never wait,
-`synchronous=FULL` so that a commit survives a power cut (A20), and a busy time-out. One host, local disk: a network file system breaks it.
-PostgreSQL: `synchronous_commit` is switched on for each session, whatever the server's default (A20).
+SQLite: `BEGIN IMMEDIATE` for every transaction that writes (a read lock that is upgraded later is a deadlock), WAL so that readers never
+wait, `synchronous=FULL` so that a commit survives a power cut (A20), and a busy time-out. One host, local disk: a network file system
+breaks it. PostgreSQL: `synchronous_commit` is switched on for each session, whatever the server's default (A20).
 
-The ledger's clock (A4): PostgreSQL `clock_timestamp()`; SQLite the boot-time clock plus an offset that is fixed once per boot, so that neither a
-wall clock that is set nor a machine that sleeps makes a lease longer or shorter.
+The ledger's clock (A4): PostgreSQL `clock_timestamp()`; SQLite the boot-time clock plus an offset that is fixed once per boot, so that
+neither a wall clock that is set nor a machine that sleeps makes a lease longer or shorter.
 """
 
 import contextlib
@@ -26,7 +26,8 @@ BUSY = 30.0
 """Seconds that a SQLite writer waits for another: transactions take milliseconds, so that this long a wait means a stuck process."""
 
 TRIES = 8
-"""How often a transaction that the database rolled back for its own reasons (deadlock, serialisation) is run again. None has effects outside."""
+"""How often a transaction that the database rolled back for its own reasons (deadlock, serialisation) is run again. None has effects
+outside."""
 
 RETRIED = frozenset({"40001", "40P01"})
 
@@ -77,8 +78,8 @@ class Database:
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run *work* in one transaction and commit. It may run more than once, so it has no effect but on its connection.
 
-        Raises LedgerDown where the database cannot be reached, or the commit's own outcome is unknown: the caller repeats what is idempotent
-        and gives up what is not (A1).
+        Raises LedgerDown where the database cannot be reached, or the commit's own outcome is unknown: the caller repeats what is
+        idempotent and gives up what is not (A1).
         """
         for _ in range(TRIES):
             try:

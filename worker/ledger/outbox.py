@@ -1,8 +1,8 @@
 """The outbox: events written with the state they tell of (C1), and their way out by lanes (C3).
 
-A lane is (sink, hash of the task modulo 64). A relay leases lanes, not rows, and has at most one unconfirmed event for each task and sink, so that
-the events of one task leave in order. A lane that is taken over after its lease may repeat an event: consumers drop it by id, or by a lower
-`sequence`.
+A lane is (sink, hash of the task modulo 64). A relay leases lanes, not rows, and has at most one unconfirmed event for each task and sink,
+so that the events of one task leave in order. A lane that is taken over after its lease may repeat an event: consumers drop it by id, or
+by a lower `sequence`.
 """
 
 import zlib

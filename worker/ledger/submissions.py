@@ -1,7 +1,7 @@
 """The submissions in the ledger: accept, claim, settle, change. Each verb is one transaction and works on a set.
 
-Locks are always taken in one order: submissions by id, then tasks by (realm, task). A claim skips submissions that others hold, so that no two
-transactions wait for each other in a circle.
+Locks are always taken in one order: submissions by id, then tasks by (realm, task). A claim skips submissions that others hold, so that no
+two transactions wait for each other in a circle.
 """
 
 import secrets
@@ -73,8 +73,8 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class AccountStanding:
-    """`wary`: something misapplied or duplicated is not resolved yet (A12). `grants`: (grant, acts_as) -> proven or stopped; what is missing
-    is unproven (A14).
+    """`wary`: something misapplied or duplicated is not resolved yet (A12). `grants`: (grant, acts_as) -> proven or stopped; what is
+    missing is unproven (A14).
     """
 
     wary: bool

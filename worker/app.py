@@ -1,0 +1,139 @@
+"""The Celery app: rings in, nothing else. With `tasks`, the only file that imports Celery.
+
+It never becomes the current app of a program that imports us, and reads no settings until it is first used. Celery's own retry, ETA,
+result and chain machinery stays unused: the ledger carries the state, a ring carries none. So a ring is acknowledged before it is heard
+(losing one costs a tick), results are ignored, and nothing is prefetched that a neighbour could do.
+"""
+
+from functools import cache
+from typing import Any
+
+import structlog
+from celery import Celery, signals
+from celery.beat import EmbeddedService
+
+from worker import bootstrap, telemetry
+from worker.broker import Names, transport_options
+from worker.flows import Runtime
+from worker.settings import Settings, load
+
+log = structlog.get_logger()
+
+TICK = 1.0
+"""Seconds between two ticks: the longest that a submission from another process waits for the embedded broker. A tick is three small
+queries."""
+
+CONCURRENCY = 16
+"""Threads for turns. A turn waits for the network most of its time; each account and each sink needs one, and one is for the tick."""
+
+
+_given: list[Settings] = []
+
+
+def use(given: Settings) -> None:
+    """These are the settings of this process: said once, before anything is used, by whoever has read them already."""
+    _given[:] = [given]
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once, when first used. Raises SettingsError."""
+    return _given[0] if _given else load()
+
+
+@cache
+def runtime() -> Runtime:
+    """The runtime of this process, made when the first ring is heard."""
+    return bootstrap.runtime(settings())
+
+
+def celery_settings() -> dict[str, Any]:
+    """Read by Celery when it first needs a setting. The arguments for each are in docs/decisions/celery.md."""
+    names = Names(settings().namespace)
+    url = settings().broker.url
+    rings = names.rings_queue()
+    return {
+        "broker_url": str(url),
+        "imports": ("worker.tasks",),
+        "task_queues": [rings],
+        "task_default_queue": rings.name,
+        "task_default_exchange": "",
+        "task_default_routing_key": rings.name,
+        "task_create_missing_queues": False,
+        "task_ignore_result": True,
+        "task_acks_late": False,
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        "worker_prefetch_multiplier": 1,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "worker_send_task_events": False,
+        "worker_concurrency": CONCURRENCY,
+        "worker_pool": "threads",
+        "worker_enable_remote_control": False,
+        "broker_transport_options": transport_options(url),
+        "broker_connection_timeout": 10,
+        "broker_heartbeat": 30,
+        "broker_pool_acquire_timeout": 10,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
+        "beat_scheduler": "celery.beat:Scheduler",  # in memory: a tick has no past worth a file
+        "beat_max_loop_interval": 1,
+        "beat_schedule": {
+            "tick": {
+                "task": f"{names.namespace}.tick",
+                "schedule": TICK,
+                "options": {"expires": 5 * TICK, "queue": rings.name, "retry": False},
+            }
+        },
+    }
+
+
+app = Celery("approvals", set_as_current=False)
+app.add_defaults(celery_settings)
+
+
+@signals.setup_logging.connect
+def _own_logging(**_: Any) -> None:
+    """Being connected is enough: Celery leaves the root logger alone."""
+
+
+@signals.celeryd_init.connect
+def _worker_starts(**_: Any) -> None:
+    telemetry.configure(settings(), "worker")
+
+
+@signals.beat_init.connect
+def _beat_starts(**_: Any) -> None:
+    telemetry.configure(settings(), "beat")
+
+
+@signals.worker_shutting_down.connect
+def _hand_back(**_: Any) -> None:
+    """SIGTERM: claim no more, let what is in flight come home."""
+    runtime().stopping.set()
+
+
+@signals.worker_shutdown.connect
+def _closed(**_: Any) -> None:
+    bootstrap.close(runtime())
+    telemetry.flush()
+
+
+def worker() -> Any:
+    """A Celery worker of this process, for `up`; `start` blocks until a signal ends it."""
+    return app.Worker(
+        pool="threads",
+        concurrency=CONCURRENCY,
+        loglevel=settings().log.level.upper(),
+        without_mingle=True,
+        without_gossip=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
+
+
+def beat() -> Any:
+    """Beat as a thread of this process, for `up`: on the in-process broker a beat process would tick for nobody."""
+    return EmbeddedService(app, thread=True)

@@ -1,0 +1,91 @@
+"""The composition root: settings in, a runtime out. The only file that names concrete classes."""
+
+import structlog
+
+from worker import telemetry
+from worker.core.submission import Rules, Submission
+from worker.engine import Engine
+from worker.flows import Account, Runtime
+from worker.ledger import Ledger
+from worker.rings import Rings
+from worker.settings import Account as AccountSettings
+from worker.settings import Settings
+from worker.sinks import KNOWN as SINKS
+from worker.upstreams import KNOWN as UPSTREAMS
+from worker.upstreams.auth import Grant
+from worker.upstreams.workiva import ACTIONS
+
+log = structlog.get_logger()
+
+ALARMING = frozenset({"parked", "misapplied", "duplicated"})
+"""States that a person has to see: without a message of their own nobody would (facts: Sentry captures no such thing by itself)."""
+
+
+def runtime(settings: Settings) -> Runtime:
+    """Everything that flows need. Opens nothing but files: servers are reached when first used.
+
+    An embedded ledger (SQLite) is migrated here; any other must be of this release already. Raises SchemaMismatch, LedgerDown.
+    """
+    ledger = Ledger(settings.ledger.url, sinks=settings.sinks)
+    if ledger.database.sqlite:
+        ledger.migrate()
+    ledger.check()
+    rings = Rings(settings.broker.url, settings.namespace)
+    return Runtime(
+        ledger=ledger,
+        engine=Engine(),
+        accounts={name: account(name, a) for name, a in settings.accounts.items()},
+        sinks={
+            name: SINKS[s.kind](name, settings.broker.url, settings.namespace, exchange=s.exchange) for name, s in settings.sinks.items()
+        },
+        ring=rings.ring,
+        notice=notice,
+        on_close=[rings.close],
+    )
+
+
+def close(rt: Runtime) -> None:
+    """Give everything back, in the order that loses nothing."""
+    rt.engine.close()
+    for sink in rt.sinks.values():
+        sink.close()
+    for each in rt.on_close:
+        each()
+    rt.ledger.close()
+
+
+def account(name: str, s: AccountSettings) -> Account:
+    """An account as flows see it."""
+    grants = {g: Grant(v.client_id, v.client_secret.get_secret_value()) for g, v in s.grants.items()}
+    return Account(
+        name=name,
+        kind=s.kind,
+        connector=UPSTREAMS[s.kind](s.base_url, s.api_version, grants, s.timezone),
+        rules=Rules(
+            deadline=s.request_deadline,
+            lease=s.lease,
+            cutoff=s.upstream_cutoff,
+            slack=s.slack,
+            when_exposed=s.when_exposed,
+            marks=s.mark == "comment",
+            hold=s.writes == "hold",
+        ),
+        grants={g: v.acts_as for g, v in s.grants.items()},
+        expires_after=s.expires_after,
+        actions=ACTIONS,
+    )
+
+
+def notice(s: Submission) -> None:
+    """A submission came to an end: a line in the log, and a message to people where they have to decide."""
+    about = {
+        "submission": s.id,
+        "account": s.command.account,
+        "task": s.command.task,
+        "action": s.command.action,
+        "attempts": len(s.attempts),
+    }
+    emit = log.warning if s.state in ALARMING else log.info
+    emit(f"submission.{s.state}", key=s.command.key, reason=s.reason, **about)
+    if s.state in ALARMING:
+        telemetry.tell(f"submission.{s.state}", (f"submission.{s.state}", s.command.account), **about)

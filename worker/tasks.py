@@ -1,0 +1,34 @@
+"""The Celery tasks: a ring is heard, a flow takes a turn. Imported by a worker only, once it has its settings."""
+
+from worker.app import app, runtime, settings
+from worker.flows.emit import emit as flow_emit
+from worker.flows.poll import poll as flow_poll
+from worker.flows.submit import submit as flow_submit
+from worker.flows.turns import turn
+
+_NAMESPACE = settings().namespace
+
+
+@app.task(name=f"{_NAMESPACE}.submit")
+def submit(account: str) -> None:
+    """Carry the due submissions of an account on."""
+    turn(runtime(), "submit", account, flow_submit)
+
+
+@app.task(name=f"{_NAMESPACE}.poll")
+def poll(account: str) -> None:
+    """Look at the due watches of an account."""
+    turn(runtime(), "poll", account, flow_poll)
+
+
+@app.task(name=f"{_NAMESPACE}.emit")
+def emit(sink: str) -> None:
+    """Let due events out of a sink."""
+    turn(runtime(), "emit", sink, flow_emit)
+
+
+@app.task(name=f"{_NAMESPACE}.tick")
+def tick() -> None:
+    """Beat: ring for what is due. Missed, late or twice does no harm."""
+    for verb, shard in runtime().ledger.queries.due():
+        runtime().ring(verb, shard)
