@@ -331,10 +331,10 @@ class Engine:
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
 
     async def _end(self) -> None:
-        running = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        while running := asyncio.all_tasks() - {asyncio.current_task()}:  # what is cancelled may start something to tidy up
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
         await self._transport.aclose()
         await self.loop.shutdown_asyncgens()
         await self.loop.shutdown_default_executor()
@@ -416,7 +416,8 @@ def _told(exc: BaseException) -> str:
     while trace is not None:
         place = f" ({trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno})"
         trace = trace.tb_next
-    return f"{type(exc).__name__}: {exc}"[:250] + place
+    said = f"{type(exc).__name__}: {exc}"[:250].replace("\x00", "\ufffd")  # neither NUL nor half a surrogate pair: no ledger holds them
+    return said.encode("utf-8", "replace").decode("utf-8") + place
 
 
 class Bag:
