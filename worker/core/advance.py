@@ -64,10 +64,10 @@ def advance(row: Row, answer: Answer, contexts: Contexts, now: float) -> Decisio
         what = look if isinstance(what, Snapshot) else replace(what, snapshot=look) if isinstance(what, Applied) else what
     moves: dict[str, Move] = {}
     if (s := row.live.get(answer.submission or "")) is not None:
-        moves[s.id] = _moved(s, answer, what, row.task, current, _context(contexts, s, row, now))
+        moves[s.id] = _moved(s, answer, what, current, _context(contexts, s, row.credits, now))
     if look is not None:
         for other in row.live.values():
-            if other.id not in moves and (move := life.credited(other, look, _context(contexts, other, row, now))):
+            if other.id not in moves and (move := life.credited(other, look, _context(contexts, other, _credits(row, moves), now))):
                 moves[other.id] = move
     told: tuple[Event, ...] = ()
     if look is not None and current:
@@ -95,8 +95,8 @@ def _moved(s: Submission, answer: Answer, what: Read | Sent, current: bool, ctx:
     return life.looked(s, what, ctx)  # type: ignore[arg-type]  # an answer without an attempt is a Read
 
 
-def _context(contexts: Contexts, s: Submission, row: Row, now: float) -> Context:
-    return replace(contexts(s), now=now, own=frozenset(r for r, c in row.credits.items() if c.submission != s.id))
+def _context(contexts: Contexts, s: Submission, credits_: Mapping[str, Credit], now: float) -> Context:
+    return replace(contexts(s), now=now, own=frozenset(r for r, c in credits_.items() if c.submission != s.id))
 
 
 def credit_of(s: Submission) -> Credit:

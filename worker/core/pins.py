@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from worker.core.keys import canonical, digest
 from worker.core.task import SAME_INSTANT, Response, Snapshot
 
-
 MOST_SEEN = 64
 """Responses a pin remembers, the newest: a new round takes them all away, so that any one tells of it, and a token stays below 4 KiB."""
 

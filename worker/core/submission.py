@@ -13,7 +13,7 @@ A1   `in_doubt` is committed before the request leaves. An attempt gets its outc
 A2   A look is not a send: `looked` takes what reading came to, `answered` what sending came to.
 A4   quiet_until = lease end + cut-off + slack: before it, "not there" proves nothing. A living sender shortens it to its own end.
 A5   `Absent` means: as in the baseline, `modified` included, and only after the quiet period. In doubt, changed, ours not there: parked.
-A6   An answer speaks for its attempt only. While another attempt is unaccounted for, an ending waits for the quiet period and one more look.
+A6   An answer speaks for its attempt only. While another attempt is unaccounted for, an ending waits for the quiet period and a look.
 A7   The pin comes with the command. Moved before the first look, and later than `issued_at`: superseded.
 A8   A retry acts on the pin or not at all.
 A10  Ours is: on the pinned step, by `acts_as`, the same action, with our mark, not in the baseline, credited to no other.
@@ -62,10 +62,16 @@ TURN = 30.0
 VIGIL = (0.0, 600.0, 86_400.0)
 """Seconds after the quiet period (A17): at once, past any plausible queue upstream, and past a night's batch."""
 
+VIGIL_GAP = 600.0
+"""Seconds between two tries of a vigil's look that could not be read: nobody waits for it."""
+
+VIGIL_TRIES = 144
+"""Tries of one such look, a day's worth; then the vigil goes on, so that a grant that is no more does not keep us asking for ever."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """An account's rules; times in seconds (A4). `marks`: whether a reference is planted in the comment (A10). `hold`: look, never send."""
+    """An account's rules; times in seconds (A4). `marks`: a reference is planted in the comment (A10). `hold`: look, never send."""
 
     deadline: float
     lease: float
@@ -83,8 +89,9 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a decision needs besides the submission. `own`: responses credited to other submissions of ours; `acts_as`: the grant's user now;
-    `wary`: something went wrong in this account that no person has resolved yet, so exposed ones are parked (A12).
+    """What a decision needs besides the submission. `own`: responses credited to other submissions; `acts_as`: the grant's user now;
+    `wary`: something went wrong in this account that no person has resolved yet, so exposed ones are parked (A12). `frozen`: a task of this
+    account showed that `modified` does not move with responses, so that "unchanged" proves nothing here.
     """
 
     now: float
@@ -93,6 +100,7 @@ class Context:
     acts_as: str
     grant: Literal["unproven", "proven", "stopped"] = "unproven"
     wary: bool = False
+    frozen: bool = False
     own: frozenset[str] = frozenset()
 
 
@@ -109,8 +117,8 @@ class Attempt:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """A submission's row. `pin` is set by the command or by the first look, then never moves. `baseline`: the look under the first attempt
-    that is not proven unsent. `verdict`: an ending that waits for the quiet period of another attempt (A6). `written_off`: attempts up to this
-    one were accounted for by a person.
+    that is not proven unsent. `verdict`: an ending that waits for the quiet period of another attempt (A6). `written_off`: attempts up to
+    this one were accounted for by a person.
     """
 
     id: str
@@ -143,8 +151,9 @@ class Submission:
 
     @property
     def doubts(self) -> tuple[Attempt, ...]:
-        """Attempts that may have taken effect and were not answered."""
-        return tuple(a for a in self.attempts if a.n > self.written_off and a.outcome in (None, "in_doubt"))
+        """Attempts that may have taken effect unseen: not answered, or answered with success and our response was not there."""
+        unseen = (None, "in_doubt") if self.hits else (None, "in_doubt", "applied")
+        return tuple(a for a in self.attempts if a.n > self.written_off and a.outcome in unseen)
 
     @property
     def sent(self) -> bool:
@@ -177,8 +186,8 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What a decision comes to. `begin`: commit it, then send. `claims`: responses called ours. `settled`: (attempt, outcome) to write once.
-    `proof`: what the answer said about the grant: the author it showed (A14).
+    """What a decision comes to. `begin`: commit it, then send. `claims`: responses called ours. `settled`: (attempt, outcome), written
+    once. `proof`: what the answer said about the grant: the author it showed (A14).
     """
 
     submission: Submission
@@ -194,7 +203,7 @@ class Move:
         return any(n.kind == "state" for n in self.notes)
 
 
-# --- the beginning ---------------------------------------------------------------------------------------------------------------------------
+# --- the beginning ------------------------------------------------------------------------------------------------------------------------
 
 
 def accept(command: Command, *, id_: str, realm: str, pin: Pin | None, now: float) -> Move:
@@ -218,7 +227,7 @@ def wait_behind(s: Submission, holder: str, now: float) -> Submission:
     return replace(s, state="waiting", behind=holder, reason=f"behind {holder}", next_at=min(s.not_after, now + 60.0))
 
 
-# --- a look ----------------------------------------------------------------------------------------------------------------------------------
+# --- a look -------------------------------------------------------------------------------------------------------------------------------
 
 
 def looked(s: Submission, read: Read, ctx: Context) -> Move:
@@ -239,6 +248,8 @@ def _before_sending(s: Submission, read: Read, ctx: Context) -> Move:
         case Gone(fact):
             return _end(s, "refused", f"the task cannot be seen: {fact}", ctx)
         case Snapshot() as look:
+            if move := credited(s, look, ctx):  # an attempt that a person wrote off has taken effect after all
+                return move
             return _first(s, look, ctx) if s.command.action in ON_A_STEP else _first_on_task(s, look, ctx)
         case _:
             assert_never(read)
@@ -274,7 +285,7 @@ def _first(s: Submission, look: Snapshot, ctx: Context) -> Move:
         )
     if ctx.acts_as in {r.actor for r in step.responses}:
         return _end(s, "refused", f"already answered: {ctx.acts_as} has answered step {number}", ctx)
-    if ctx.acts_as not in step.participants:
+    if ctx.acts_as not in step.participants and s.command.action != "skip":  # who may skip is not documented: the upstream decides
         return _end(s, "refused", f"{ctx.acts_as} is not a participant of step {number}", ctx)
     return _may_send(s, look, ctx)
 
@@ -301,8 +312,8 @@ def _first_on_task(s: Submission, look: Snapshot, ctx: Context) -> Move:
 def _moved_before(s: Submission, number: int, look: Snapshot, ctx: Context) -> str | None:
     """What happened between the requester's decision and our first look, and speaks against it (A7).
 
-    An exact pin knows what its requester saw; without one the clock of `issued_at` has to tell. A response of ours to the same step, credited
-    to another submission, is no surprise: otherwise no two commands could ever complete one ALL step.
+    An exact pin knows what its requester saw; without one the clock of `issued_at` has to tell. A response of ours to the same step,
+    credited to another submission, is no surprise: otherwise no two commands could ever complete one ALL step.
     """
     if s.pin and (why := s.pin.broken(look)):
         return why
@@ -347,7 +358,7 @@ def _begin(s: Submission, look: Snapshot, ctx: Context) -> Move:
         reason=f"attempt {n} may have been sent",
         behind=None,
         acts_as=ctx.acts_as,
-        marked=ctx.rules.marks,
+        marked=ctx.rules.marks and (s.marked or not s.doubts),
         baseline=s.baseline or look,
         attempts=(*s.attempts, attempt),
         next_at=ctx.now + ctx.rules.lease,
@@ -356,24 +367,24 @@ def _begin(s: Submission, look: Snapshot, ctx: Context) -> Move:
     return Move(s, begin=attempt, notes=(note,))
 
 
-# --- in doubt --------------------------------------------------------------------------------------------------------------------------------
+# --- in doubt -----------------------------------------------------------------------------------------------------------------------------
 
 
 def recognise(s: Submission, look: Snapshot, own: frozenset[str]) -> Seen:
     """Is our effect in *look*? (A5, A10 and PROTOCOL's table). *own*: responses credited to other submissions."""
     base = s.baseline
+    fresh = [(n, r) for n, r in look.fresh(base) if r.id not in own] if s.command.action in ON_A_STEP else []
+    if hits := tuple((n, r) for n, r in fresh if _by_us(s, r) and _marks(s, r)):
+        return Found(look, hits)
     if base is None or s.pin is None:
         return Unknown(Fact("no baseline to compare with"))
     if s.command.action not in ON_A_STEP:
         return Found(look, ()) if _as_asked(s, base, look) else _compared(s, base, look)
-    fresh = [(n, r) for n, r in look.fresh(base) if r.id not in own]
-    if hits := tuple((n, r) for n, r in fresh if _by_us(s, r) and _marks(s, r)):
-        return Found(look, hits)
     if any(r.actor is None for _, r in fresh):
         return Unknown(Fact("a new response whose author cannot be read"))
     if not s.marked:
-        alike = tuple((n, r) for n, r in fresh if _by_us(s, r) and r.comment == s.command.comment)
-        if len(alike) == 1 and alike[0][0] == s.pin.step and _since(alike[0][1], base):
+        alike = tuple((n, r) for n, r in fresh if _by_us(s, r) and (r.comment or "").strip() == (s.command.comment or "").strip())
+        if len(alike) == 1 and alike[0][0] == s.pin.step and _since(alike[0][1], base) and not s.hits:
             return Found(look, alike)
         if alike:
             return Unknown(Fact("a response like ours, which may be somebody else's: no mark was planted"))
@@ -383,6 +394,12 @@ def recognise(s: Submission, look: Snapshot, own: frozenset[str]) -> Seen:
 def stranger(s: Submission, look: Snapshot) -> str | None:
     """Who answered with our mark and is not `acts_as`: the grant acts as somebody else (A14)."""
     return next((r.actor for _, r in look.fresh(s.baseline) if _marks(s, r) and r.actor not in (None, s.acts_as)), None)
+
+
+def _as_stranger(s: Submission, author: str, look: Snapshot, ctx: Context) -> Move:
+    if s.state == "parked":
+        return Move(s, proof=author)
+    return replace(_end(s, "parked", f"took effect as {author}, not as {s.acts_as}", ctx, look=look), proof=author)
 
 
 def _by_us(s: Submission, r: Response) -> bool:
@@ -399,12 +416,12 @@ def _since(r: Response, base: Snapshot) -> bool:
 
 
 def _as_asked(s: Submission, base: Snapshot, look: Snapshot) -> bool:
-    """SUBMIT, CANCEL, RESTART leave no response: the status we asked for, and the last change was made by `acts_as`."""
+    """SUBMIT, CANCEL, RESTART leave no response: a status that fits what we asked for, and the last change was made by `acts_as`."""
     if s.acts_as is None or look.modified_by != s.acts_as or look.modified is None or look.modified <= (base.modified or 0.0):
         return False
-    if s.command.action == "cancel":
-        return look.status.lower() == "cancelled" and base.status != look.status
-    return look.status != base.status or bool(look.gone(base))
+    if (look.status.lower() == "cancelled") != (s.command.action == "cancel"):
+        return False
+    return look.status != base.status or (s.command.action == "restart" and bool(look.gone(base)))
 
 
 def _compared(s: Submission, base: Snapshot, look: Snapshot) -> Absent | Moved:
@@ -420,7 +437,8 @@ def _compared(s: Submission, base: Snapshot, look: Snapshot) -> Absent | Moved:
     )
     if unmoved and look.status == base.status and not look.fresh(base):
         return Absent(look)
-    if s.pin and s.command.action in ON_A_STEP and look.steps[s.pin.step - 1].complete and look.explained(base.modified):
+    by_others = all(r.actor not in (None, s.acts_as) for _, r in look.fresh(base))
+    if s.pin and s.command.action in ON_A_STEP and look.steps[s.pin.step - 1].complete and look.explained(base.modified) and by_others:
         return Moved(look, f"step {s.pin.step} was completed by others", others=True)
     return Moved(look, "the task has changed, and our response is not there")
 
@@ -429,7 +447,7 @@ def _in_doubt(s: Submission, read: Read, ctx: Context) -> Move:
     """Something may have been sent. Found settles it at once; anything else waits for the quiet period (A4, A5, A6)."""
     if isinstance(read, Snapshot):
         if author := stranger(s, read):
-            return replace(_end(s, "parked", f"took effect as {author}, not as {s.acts_as}", ctx, look=read), proof=author)
+            return _as_stranger(s, author, read, ctx)
         seen = recognise(s, read, ctx.own)
     else:
         seen = Unknown(read.fact)
@@ -462,7 +480,7 @@ def _absent(s: Submission, look: Snapshot, ctx: Context) -> Move:
         return _end(
             s, "parked", "in doubt, and the grant is not proven: an effect under another author would not be recognised", ctx, look=look
         )
-    if look.modified_unreliable:
+    if look.modified_unreliable or ctx.frozen:
         return _end(s, "parked", "in doubt, and `modified` does not move with responses here: unchanged proves nothing", ctx, look=look)
     if s.verdict:
         return _end(s, *s.verdict, ctx, look=look)
@@ -485,6 +503,10 @@ def _answered(s: Submission) -> bool:
 def _found(s: Submission, seen: Found, ctx: Context) -> Move:
     """Our effect is there. Where it is, and how often, says how it ended (A12)."""
     names = tuple(r.id for _, r in seen.hits)
+    shown = any(_marks(s, r) for _, r in seen.hits) or (not names and seen.snapshot.modified_by == s.acts_as)
+    proof = s.acts_as if shown else None
+    if names and set(names) <= set(s.hits):
+        return Move(s, claims=names, proof=proof)  # known already, and told; a person may have decided about it since
     s = replace(s, hits=tuple(dict.fromkeys((*s.hits, *names))))
     steps = sorted({n for n, _ in seen.hits})
     if len(s.hits) > 1:
@@ -496,11 +518,11 @@ def _found(s: Submission, seen: Found, ctx: Context) -> Move:
     else:
         state, why = "applied", f"step {steps[0]}" if steps else seen.snapshot.status
     if state == s.state:
-        return Move(s, claims=names, proof=s.acts_as)
-    return replace(_end(s, state, why, ctx, look=seen.snapshot), claims=names, proof=s.acts_as)
+        return Move(s, claims=names, proof=proof)
+    return replace(_end(s, state, why, ctx, look=seen.snapshot), claims=names, proof=proof)
 
 
-# --- an answer -------------------------------------------------------------------------------------------------------------------------------
+# --- an answer ----------------------------------------------------------------------------------------------------------------------------
 
 
 def answered(s: Submission, n: int, sent: Sent, ctx: Context) -> Move:
@@ -534,6 +556,8 @@ def _answered_as(s: Submission, sent: Sent, ctx: Context) -> Move:
             wait = 0.0 if token and s.tries == 0 else fact.retry_after
             if s.sent:
                 return _later(s, ctx, f"in doubt; the last attempt was not sent: {fact}", wait)
+            if s.verdict:
+                return _end(s, *s.verdict, ctx)  # it waited for this attempt only
             return _later(replace(s, state="pending", baseline=None), ctx, f"not sent: {fact}", wait)
         case InDoubt(fact):
             if s.state != "in_doubt":
@@ -545,25 +569,29 @@ def _answered_as(s: Submission, sent: Sent, ctx: Context) -> Move:
 
 def _applied(s: Submission, look: Snapshot, ctx: Context) -> Move:
     """The body of a 200 is a look like any other, and decides more than any other (A1)."""
-    if author := stranger(s, look):
-        return replace(_end(s, "parked", f"took effect as {author}, not as {s.acts_as}", ctx, look=look), proof=author)
     if s.command.action not in ON_A_STEP:
         return _found(s, Found(look, ()), ctx)
+    fresh = [r for _, r in look.fresh(s.baseline) if r.id not in ctx.own]
+    sole = s.baseline is not None and not s.marked and len(fresh) == 1 and fresh[0].action == s.command.action
+    alone = fresh[0].actor if sole else None
+    if author := stranger(s, look) or (alone if alone != s.acts_as else None):
+        return _as_stranger(s, author, look, ctx)
     seen = recognise(s, look, ctx.own)
     if isinstance(seen, Found):
-        return _found(s, seen, ctx)
+        move = _found(s, seen, ctx)
+        return replace(move, proof=move.proof or alone)
     if s.state != "in_doubt":
         return Move(s)
     return _later(s, ctx, "answered with success, but our response is not in the answer", None, until=s.quiet_until)
 
 
-# --- the end, and after it -------------------------------------------------------------------------------------------------------------------
+# --- the end, and after it ----------------------------------------------------------------------------------------------------------------
 
 
 def _end(s: Submission, state: str, reason: str, ctx: Context, look: Snapshot | None = None) -> Move:
     """To an end, or to where a person decides. An end with an attempt unaccounted for, or exposed, is looked at again (A17)."""
-    explained = state in ("applied", "misapplied") and not _answered(s)
-    watched = s.sent and (len(s.doubts) - explained > 0 or s.exposed)
+    possible = [a for a in s.attempts if a.n > s.written_off and a.outcome in (None, "in_doubt", "applied")]
+    watched = bool(possible) and (len(possible) > len(s.hits) or s.exposed)
     quiet = ctx.now >= s.quiet_until
     after = replace(
         s,
@@ -582,25 +610,28 @@ def _end(s: Submission, state: str, reason: str, ctx: Context, look: Snapshot | 
 
 def _again(s: Submission, read: Read, ctx: Context) -> Move:
     """The vigil: an ended one is looked at for an effect that came late, or twice (A17)."""
-    if isinstance(read, Unknown):
-        return Move(replace(s, tries=s.tries + 1, next_at=ctx.now + pace.again(s.tries + 6, ctx.dice)))
-    move = credited(s, read, ctx) if isinstance(read, Snapshot) else None
-    after = move.submission if move else s
-    if move and after.state != s.state:
+    if isinstance(read, Unknown) and s.tries < VIGIL_TRIES:
+        return Move(replace(s, tries=s.tries + 1, next_at=ctx.now + VIGIL_GAP * (0.5 + ctx.dice / 2)))
+    move = Move(s)
+    if isinstance(read, Snapshot):
+        author = stranger(s, read) if s.attempts and not s.hits else None
+        move = (_as_stranger(s, author, read, ctx) if author else credited(s, read, ctx)) or move
+    if move.submission.state != s.state:
         return move
     stage = s.vigil + 1
     next_at = ctx.now + VIGIL[stage] - VIGIL[s.vigil] if s.sent and stage < len(VIGIL) else None
-    return replace(move or Move(s), submission=replace(after, tries=0, vigil=stage, next_at=next_at))
+    return replace(move, submission=replace(move.submission, tries=0, vigil=stage, next_at=next_at))
 
 
 def credited(s: Submission, look: Snapshot, ctx: Context) -> Move | None:
     """What *look* shows of the effect of *s* that was not known yet: whoever sees it first, credits it (B1). None: nothing new."""
-    if s.baseline is None or s.acts_as is None or not s.attempts:
+    if s.acts_as is None or not s.attempts:
         return None
     seen = recognise(s, look, ctx.own)
-    if isinstance(seen, Found) and {r.id for _, r in seen.hits} - set(s.hits):
-        return _found(s, seen, ctx)
-    return None
+    if not isinstance(seen, Found):
+        return None
+    new = {r.id for _, r in seen.hits} - set(s.hits) if seen.hits else s.state == "in_doubt"
+    return _found(s, seen, ctx) if new else None
 
 
 def _later(s: Submission, ctx: Context, reason: str, retry_after: float | None, *, until: float | None = None) -> Move:
@@ -619,7 +650,7 @@ def lapse(s: Submission, ctx: Context) -> Move:
     return _end(s, "expired", "not_after has passed and nothing was sent", ctx)
 
 
-# --- people ----------------------------------------------------------------------------------------------------------------------------------
+# --- people -------------------------------------------------------------------------------------------------------------------------------
 
 
 class NotNow(ValueError):
@@ -651,6 +682,9 @@ def resolve(s: Submission, verdict: Literal["applied", "abandoned", "retry"], no
         raise NotNow(msg)
     if ctx.now < s.quiet_until:
         msg = f"{s.id} may still take effect for {s.quiet_until - ctx.now:.0f} s (the quiet period): retry after that"
+        raise NotNow(msg)
+    if ctx.now >= s.not_after:
+        msg = f"the not_after of {s.id} has passed: resolve it as abandoned and submit a new command"
         raise NotNow(msg)
     if s.hits:
         msg = f"{s.id} has taken effect: a retry would be a second effect. Resolve it as applied or abandoned"

@@ -5,7 +5,8 @@ A13 Which step is active is a guess (Workiva gives no index): only if an approva
 C2  A response keeps the identity of its first sight; answers whose fractions of a second differ are matched with 1 s tolerance.
 """
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Literal
@@ -66,8 +67,8 @@ class Step:
 
     @property
     def doubtful(self) -> bool:
-        """Not surely complete, and not surely open either. Whether one SKIP ends an ALL step is not documented; a response without a readable
-        author may be the last one that was missing; what an unknown action does, nobody knows.
+        """Not surely complete, and not surely open either. Whether one SKIP ends an ALL step is not documented; a response without a
+        readable author may be the last one that was missing; what an unknown action does, nobody knows.
         """
         return not self.complete and any(r.action != "approve" or r.actor is None for r in self.responses)
 
@@ -222,7 +223,7 @@ class Task:
             steps.append(replace(step, responses=tuple(named)))
         return replace(look, steps=tuple(steps))
 
-    def _name(self, number: int, r: Response, taken: Set[str]) -> str:
+    def _name(self, number: int, r: Response, taken: AbstractSet[str]) -> str:
         """In whole seconds, because fractions differ between answers; counted, so that one effect that came twice is two responses."""
         fact = [self.source, self.task, number, r.actor, r.action, int(r.at) if r.at is not None else r.comment]
         names = (digest([*fact, n] if n else fact)[:24] for n in count())
@@ -242,15 +243,16 @@ class Task:
 
     def current(self, look: Snapshot, version: int) -> bool:
         """Whether *look* may take the place of what we know (B1): the row's version is still the one read before the request left; or the
-        look says the same; or it only adds, and is newer by the upstream's own `modified`. "Only adds" proves nothing by itself: a look from
-        before a restart adds the responses that the restart took away.
+        look says the same; or it only adds, and is newer by the upstream's own `modified`. "Only adds" proves nothing by itself: a look
+        from before a restart adds the responses that the restart took away.
         """
         before = self.snapshot
         if before is None or self.stale(look):
             return before is None
         if version == self.version or replace(look, date=None) == replace(before, date=None):
             return True
-        return None not in {look.modified, before.modified} and not look.explained_by(before) and not look.gone(before)
+        newer = look.modified is not None and before.modified is not None and look.modified > before.modified + SAME_MODIFIED
+        return newer and not look.gone(before)
 
 
 def to_json(snapshot: Snapshot) -> dict[str, Any]:
