@@ -36,6 +36,8 @@ ONE = snap(step("jane"), at=-100)
 TWO = snap(step("jane"), step("bob"), at=-100)
 BOTH = snap(step("jane"), step("jane"), at=-100)
 """jane is in both steps: exposed."""
+OTHERS = snap(step("jane", "bob"), step("eve"), at=-100)
+"""bob may complete the first step as well."""
 
 
 def command(**more):

@@ -1,4 +1,4 @@
-"""The life of a submission, rule by rule: state, what was seen or answered, and time. Tests name their rule and the trace that breaks it."""
+"""The life of a submission, rule by rule: state, what was seen or answered, and time. Tests name their rule and what breaks it."""
 
 from dataclasses import replace
 
