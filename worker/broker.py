@@ -77,14 +77,14 @@ class Names:
         """The queue of Celery's rings."""
         return f"{self.namespace}.rings"
 
-    def commands_queue(self) -> Queue:
+    def commands_queue(self, delivery_limit: int = DELIVERY_LIMIT) -> Queue:
         """Replicated where the broker can; what comes back too often goes to the dead, and does not leave here before it is there."""
         return Queue(
             self.commands,
             durable=True,
             queue_arguments={
                 "x-queue-type": "quorum",
-                "x-delivery-limit": DELIVERY_LIMIT,
+                "x-delivery-limit": delivery_limit,
                 "x-dead-letter-exchange": "",
                 "x-dead-letter-routing-key": self.dead,
                 "x-dead-letter-strategy": "at-least-once",
@@ -99,6 +99,10 @@ class Names:
     def events_exchange(self) -> Exchange:
         """Durable; each receiver binds a queue of its own."""
         return Exchange(self.events, type="topic", durable=True)
+
+    def listener(self, name: str, pattern: str = "#") -> Queue:
+        """A queue of a receiver's own, bound to the events whose routing keys match; it goes when its receiver does."""
+        return Queue(f"{self.namespace}.{name}", self.events_exchange(), routing_key=pattern, auto_delete=True, durable=False, exclusive=False)
 
     def rings_queue(self) -> Queue:
         """A ring may be lost, doubled or late without harm: a plain durable queue (transient ones end with RabbitMQ 4.3)."""

@@ -21,6 +21,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from time import monotonic
 from typing import TypeVar
 
@@ -255,35 +256,31 @@ def dead_list(url: str, namespace: str, limit: int = 100) -> list[DeadMessage]:
     link, names = Link(url), Names(namespace)
     try:
         link.declare(names.dead_queue())
-        found = iter(lambda: link.get(names.dead), None)
-        return [_dead(message) for message, _ in zip(found, range(limit), strict=False)]
+        return [_dead(message) for message in islice(iter(lambda: link.get(names.dead), None), limit)]
     finally:
         link.close()
 
 
-def dead_requeue(url: str, namespace: str, wanted: Callable[[DeadMessage], bool] = lambda _: True, *, limit: int | None = None) -> int:
-    """Give the *wanted* back to the commands, each confirmed before it is taken from here; how many were. Raises `BrokerLost`.
+def dead_requeue(url: str, namespace: str, wanted: Callable[[DeadMessage], bool] = lambda _: True, *, limit: int = 10_000) -> int:
+    """Give the *wanted* among the oldest *limit* back to the commands, each confirmed before it is taken from here; how many were.
 
-    Looks at what is there when it begins: one that is refused again meanwhile is not given back a second time.
+    They are all in hand before the first is given back, so that one which is refused again meanwhile is not given back a second time.
+    Raises `BrokerLost`.
     """
     names, done = Names(namespace), 0
     link = Link(url)
     publisher = Publisher(url, declares=[names.dead_queue(), names.commands_queue()])
     try:
         link.declare(names.dead_queue())
-        left = link.depth(names.dead)
-        while left > 0 and (limit is None or done < limit):
-            chosen: list[Incoming] = []
-            while left > 0 and len(chosen) < 200 and (limit is None or done + len(chosen) < limit):
-                message = link.get(names.dead)
-                left = left - 1 if message else 0
-                if message and wanted(_dead(message)):
-                    chosen.append(message)
-            fates = publisher.publish([_alive(names.commands, message) for message in chosen])
-            there = [message for message, fate in zip(chosen, fates, strict=True) if fate is Fate.CONFIRMED]
+        found = list(islice(iter(lambda: link.get(names.dead), None), limit))
+        chosen = [message for message in found if wanted(_dead(message))]
+        for start in range(0, len(chosen), 200):
+            part = chosen[start : start + 200]
+            fates = publisher.publish([_alive(names.commands, message) for message in part])
+            there = [message for message, fate in zip(part, fates, strict=True) if fate is Fate.CONFIRMED]
             link.ack(there)
             done += len(there)
-            if len(there) < len(chosen):
+            if len(there) < len(part):
                 raise BrokerLost(f"{done} given back, then: {publisher.trouble or 'the queue is not there'}")
         return done
     finally:
@@ -325,16 +322,8 @@ def tell(runtime: Runtime, namespace: str, messages: Sequence[RejectedMessage], 
     )
 
 
-def main() -> None:
-    """`python -m worker.intake`: take commands until SIGTERM or SIGINT, finish the batch in hand, leave."""
-    from worker import bootstrap  # brings every connector and sink: not needed by those who only look at the dead
-
-    configured = settings.load()
-    telemetry.configure(configured, "intake")
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    runtime = bootstrap.runtime(configured)
+def serve(configured: settings.Settings, runtime: Runtime, stop: threading.Event) -> None:
+    """Take commands until *stop*: what `main` does, for a process that does other things, too."""
     namespace = configured.namespace
     intake = Intake(
         configured.broker.url,
@@ -344,8 +333,20 @@ def main() -> None:
         batch=configured.intake.batch,
     )
     log.info("intake.started", queue=Names(namespace).commands)
+    intake.run(stop)
+
+
+def main() -> None:
+    """`python -m worker.intake`: take commands until SIGTERM or SIGINT, finish the batch in hand, leave."""
+    from worker import bootstrap  # brings every connector and sink: not needed by those who only look at the dead
+
+    configured = settings.load()
+    telemetry.configure(configured, "intake")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     try:
-        intake.run(stop)
+        serve(configured, bootstrap.runtime(configured), stop)
     finally:
         telemetry.flush()
 
