@@ -1,6 +1,6 @@
 """Read-only questions, for people and for the tick. Nothing here locks or changes anything."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,23 @@ class Listed:
     updated_at: float
     command: Mapping[str, Any]
     progress: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands under a key. `digest`: of its content (A16)."""
+
+    id: str
+    key: str
+    state: str
+    accepted_at: float
+    digest: str
+
+
+def _like(glob: str) -> str:
+    """`*` and `?` as LIKE has them."""
+    plain = glob.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return plain.replace("*", "%").replace("?", "_")
 
 
 class Queries:
@@ -116,19 +133,68 @@ class Queries:
             return [dict(r._mapping) for r in c.execute(sa.select(*names).select_from(join).where(a.c.submission == id_).order_by(a.c.n))]  # noqa: SLF001
 
     def events(
-        self, *, after: int = 0, since: float | None = None, account: str | None = None, limit: int = 500, newest: bool = False
+        self,
+        *,
+        after: int = 0,
+        since: float | None = None,
+        account: str | None = None,
+        limit: int = 500,
+        newest: bool = False,
+        type_: str | None = None,
     ) -> Sequence[tuple[int, Mapping[str, Any]]]:
-        """(position, CloudEvents object) in the order they were written."""
+        """(position, CloudEvents object) in the order they were written. `type_`: a glob (`step.*`)."""
         t = tables.events
         where = [t.c.position > after]
         if since is not None:
             where.append(t.c.at >= since)
         if account:
-            where.append(t.c.source.like(f"%/{account}"))
+            where.append(t.c.source.endswith(f"/{account}", autoescape=True))
+        if type_:
+            where.append(t.c.type.like(_like(type_), escape="\\"))
         order = t.c.position.desc() if newest else t.c.position
         with self._db.read() as c:
             found = [(r.position, r.body) for r in c.execute(sa.select(t.c.position, t.c.body).where(*where).order_by(order).limit(limit))]
         return found[::-1] if newest else found
+
+    def standing(self, names: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], Standing]:
+        """What stands under these (account, key) names (A16)."""
+        t = tables.submissions
+        out: dict[tuple[str, str], Standing] = {}
+        wanted = sorted(names)
+        with self._db.read() as c:
+            for at in range(0, len(wanted), 400):  # two parameters each, and old SQLite takes 999
+                where = sa.tuple_(t.c.account, t.c.key).in_(wanted[at : at + 400])
+                query = sa.select(t.c.account, t.c.key, t.c.id, t.c.state, t.c.accepted_at, t.c.digest).where(where)
+                out |= {(r.account, r.key): Standing(r.id, r.key, r.state, r.accepted_at, r.digest) for r in c.execute(query)}
+        return out
+
+    def derived(self, account: str, key: str) -> Sequence[Standing]:
+        """The submissions under *key* and under *key* with a counter behind it (`KEY/2`), newest first."""
+        t = tables.submissions
+        where = sa.and_(t.c.account == account, sa.or_(t.c.key == key, t.c.key.startswith(f"{key}/", autoescape=True)))
+        query = sa.select(t.c.id, t.c.key, t.c.state, t.c.accepted_at, t.c.digest).where(where)
+        with self._db.read() as c:
+            return [Standing(*r) for r in c.execute(query.order_by(t.c.accepted_at.desc(), t.c.id.desc()))]
+
+    def slot(self, id_: str) -> tuple[str | None, Sequence[str]]:
+        """Who holds the slot of the task that submission *id_* is for, and who waits behind *id_*."""
+        s, t = tables.submissions, tables.tasks
+        join = s.join(t, sa.and_(s.c.realm == t.c.realm, s.c.task == t.c.task))
+        with self._db.read() as c:
+            holder = c.scalar(sa.select(t.c.holder).select_from(join).where(s.c.id == id_))
+            behind = list(c.scalars(sa.select(s.c.id).where(s.c.behind == id_, s.c.state == "waiting").order_by(s.c.accepted_at, s.c.id)))
+        return holder, behind
+
+    def credited(self, realm: str, task: str) -> frozenset[str]:
+        """The responses of a task that are credited to submissions of ours (A10)."""
+        t = tables.claims
+        with self._db.read() as c:
+            return frozenset(c.scalars(sa.select(t.c.response).where(t.c.realm == realm, t.c.task == task)))
+
+    def position(self) -> int:
+        """Where the events end now: what is told later stands behind it."""
+        with self._db.read() as c:
+            return int(c.scalar(sa.select(sa.func.max(tables.events.c.position))) or 0)
 
     def deliveries(self) -> Sequence[tuple[str, str, int]]:
         """(sink, state, how many)."""

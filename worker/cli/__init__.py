@@ -1,0 +1,94 @@
+"""The `approvals` command, one file a noun.
+
+`--help` must answer at once and `show` soon after, so that what is heavy (Celery, SQLAlchemy, pydantic, rich) is imported by the verb that
+needs it and never by this file. Exit statuses are a contract:
+
+    0 done (with --wait: applied)          4 not found
+    1 it failed or did not take effect     5 parked
+    2 usage or settings                    6 timed out waiting
+    3 the key was used otherwise           7 took effect on another step, or twice
+"""
+
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from worker import __version__
+from worker.cli.session import Session, translated
+
+WHERE: Final = {
+    "up": "process",
+    "task": "task",
+    "submit": "submit",
+    "import": "imports",
+    "show": "submission",
+    "list": "submission",
+    "cancel": "submission",
+    "resolve": "submission",
+    "evidence": "submission",
+    "watch": "watch",
+    "event": "event",
+    "sink": "sink",
+    "dead": "dead",
+    "doctor": "doctor",
+    "config": "settings",
+    "migrate": "settings",
+    "health": "process",
+    "sandbox": "process",
+    "demo": "demo",
+}
+"""Command -> its file, in the order of `--help`. There it is named as here, or `NAME_` where Python has taken the name."""
+
+
+class Commands(click.Group):
+    """Commands that are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of a first day."""
+        del ctx
+        return [name for name, file in WHERE.items() if importlib.util.find_spec(f"worker.cli.{file}")]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = importlib.import_module(f"worker.cli.{WHERE[cmd_name]}")
+        command: click.Command = getattr(module, f"{cmd_name}_", None) or getattr(module, cmd_name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it; what is expected to go wrong is a sentence and a status, what is not is a traceback."""
+        try:
+            return super().invoke(ctx)
+        except Exception as exc:
+            failure = translated(exc)
+            if failure is None:
+                raise
+            raise failure from exc
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="The settings file. Else APPROVALS_CONFIG, else config/approvals.toml, else the embedded defaults.",
+)
+@click.version_option(__version__, prog_name="approvals")
+@click.pass_context
+def cli(ctx: click.Context, config: Path | None) -> None:
+    """Each approval takes effect at most once, or is parked with its evidence.
+
+    A first day: `approvals up --sandbox` in one terminal; `approvals task list`, `approvals submit` and `approvals show` in another.
+
+    Exit status: 0 done (with --wait: applied); 1 failed or took no effect; 2 usage or settings; 3 the key was used with other content;
+    4 not found; 5 parked; 6 timed out waiting; 7 took effect on another step, or twice.
+    """
+    ctx.obj = Session(config)
+
+
+def main() -> None:
+    """The entry point."""
+    cli(prog_name="approvals")

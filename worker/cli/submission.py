@@ -1,0 +1,325 @@
+"""`approvals show | list | cancel | resolve | evidence`: submissions as they stand, and what a person decides about them."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import click
+
+from worker.cli import output
+from worker.cli.session import AGO, NOT_FOUND, USAGE, Failure, Session, age, session
+
+if TYPE_CHECKING:
+    from worker.core.evidence import Link
+    from worker.ledger import Ledger
+    from worker.ledger.queries import Listed
+
+STATES = (
+    *("pending", "waiting", "in_doubt", "applied", "refused", "superseded", "expired", "cancelled"),
+    *("parked", "misapplied", "duplicated", "abandoned"),
+)
+
+
+def one(ledger: "Ledger", name: str, account: str | None = None) -> "Listed":
+    """The one submission of that id or key."""
+    found = ledger.queries.find(name, account)
+    if not found:
+        raise Failure(f"there is no submission with the id or key {name!r}: `approvals list` shows what there is", NOT_FOUND)
+    if len(found) > 1:
+        where = ", ".join(f"{s.id} ({s.account})" for s in found)
+        raise Failure(f"{name!r} is a key of several accounts: say --account, or the id: {where}", USAGE)
+    return found[0]
+
+
+def as_object(s: "Listed") -> dict[str, Any]:
+    """A submission as JSON shows it."""
+    from worker.core.pins import Pin
+    from worker.core.times import iso
+
+    pin = s.progress.get("pin")
+    token = Pin(pin[0], pin[1], pin[2], pin[3], tuple((n, at) for n, at in pin[4])).token() if pin else s.command.get("pin")
+    times = {n: s.command.get(n) for n in ("not_before", "not_after")} | {"issued_at": s.progress.get("issued_at")}
+    return {
+        "id": s.id,
+        "key": s.key,
+        "state": s.state,
+        "reason": s.reason,
+        "account": s.account,
+        "as": s.grant,
+        "task": s.task,
+        "action": s.action,
+        "step": pin[1] if pin else s.command.get("step"),
+        "pin": token,
+        "response": s.command.get("response"),
+        "comment": s.command.get("comment"),
+        "wait_for_turn": s.command.get("wait_for_turn", False),
+        "behind": s.behind,
+        "requested_by": s.command.get("requested_by"),
+        "labels": s.command.get("labels") or {},
+        "accepted_at": iso(s.accepted_at),
+        "updated_at": iso(s.updated_at),
+        "next_at": iso(s.next_at) if s.next_at else None,
+        **{n: iso(at) if at else None for n, at in times.items()},
+    }
+
+
+# --- list ---------------------------------------------------------------------------------------------------------------------------------
+
+
+@click.command("list")
+@click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
+@click.option("--account", help="Only those of this account.")
+@click.option("--since", type=AGO, help="Accepted since: 24h, 7d, or a time such as 2026-11-22T09:00:00Z.")
+@click.option("--limit", type=click.IntRange(1), default=200, show_default=True, help="The newest so many.")
+@output.as_json
+@session
+def list_(s: Session, state: str | None, account: str | None, since: float | None, limit: int, as_json: bool) -> None:
+    """Submissions, the newest first."""
+    with s.ledger() as ledger:
+        found = ledger.queries.listed(state=state, account=account, since=since, limit=limit)
+        now = ledger.queries.now()
+    columns: dict[str, output.Column] = {
+        "id": "id",
+        "state": "state",
+        "account": "account",
+        "as": "as",
+        "action": "action",
+        "step": "step",
+        "task": "task",
+        "key": "key",
+        "age": "age",
+        "reason": "reason",
+    }
+    output.listing(
+        as_json,
+        (as_object(x) | ({} if as_json else {"age": age(now - x.accepted_at)}) for x in found),
+        columns,
+        "no submission: `approvals submit` makes one",
+    )
+    if len(found) == limit:
+        output.aside(f"the newest {limit}: --limit shows more")
+
+
+# --- show and evidence --------------------------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("name", metavar="ID|KEY")
+@click.option("--account", help="Where a key stands in several accounts.")
+@output.as_json
+@session
+def show(s: Session, name: str, account: str | None, as_json: bool) -> None:
+    """One submission with its whole story: what was asked, sent, seen and decided."""
+    with s.ledger() as ledger:
+        found = one(ledger, name, account)
+        attempts = ledger.queries.attempts(found.id)
+        links, fault = ledger.queries.story(found.id)
+        holder, behind = ledger.queries.slot(found.id)
+        now = ledger.queries.now()
+    about = as_object(found)
+    if as_json:
+        story = [_link_object(link) for link in links]
+        slot = {"holder": holder, "waiting_behind": list(behind)}
+        chain = {"holds": fault is None, "fault": fault, "links": len(links), "head": links[-1].digest if links else ""}
+        output.document(True, about | {"attempts": [_attempt(a) for a in attempts], "slot": slot, "evidence": story, "chain": chain})
+        return
+    output.document(False, about, _told(about, found, attempts, links, fault, (holder, behind), now))
+
+
+def _told(
+    about: Mapping[str, Any],
+    found: "Listed",
+    attempts: Any,
+    links: Any,
+    fault: str | None,
+    slot: tuple[str | None, Any],
+    now: float,
+) -> Iterator[str]:
+    from worker.core.times import iso
+
+    shown = output.shown
+    yield f"{found.id}  {found.state}" + (f": {shown(found.reason)}" if found.reason else "")
+    step = f" step {about['step']}" if about["step"] else ""
+    yield f"  what: {found.action}{step} of task {shown(found.task)}, account {found.account} as {found.grant}"
+    yield f"  key: {shown(found.key)}"
+    for name in ("comment", "response", "requested_by", "labels", "not_before", "not_after"):
+        if about[name]:
+            yield f"  {name}: {shown(about[name])}"
+    yield f"  accepted: {about['accepted_at']} ({age(now - found.accepted_at)} ago)"
+    if about["pin"]:
+        yield f"  pin: {about['pin']}"
+    holder, behind = slot
+    if found.behind:
+        yield f"  waits behind: {found.behind}, which has the task's slot"
+    elif holder:
+        yield "  slot: this submission has it" if holder == found.id else f"  slot: {holder} has it"
+    if behind:
+        yield f"  behind it: {', '.join(behind)}"
+    if found.next_at:
+        yield f"  next look: {iso(found.next_at)}" + (f" (in {age(found.next_at - now)})" if found.next_at > now else " (due)")
+    for a in attempts:
+        settled = f"{a['outcome']} at {iso(a['settled_at'])}" if a["outcome"] else f"no answer yet; quiet until {iso(a['quiet_until'])}"
+        yield f"  attempt {a['n']}: begun {iso(a['began_at'])}, {settled}"
+    yield "  story:"
+    for link in links:
+        yield f"    {iso(link.at)}  {_words(link)}"
+    yield f"  evidence: {'the chain holds' if fault is None else 'BROKEN: ' + fault} ({len(links)} links)"
+
+
+def _words(link: "Link") -> str:
+    """A link of evidence as a sentence."""
+    from worker.core.submission import outline
+    from worker.core.task import from_json
+
+    public, private = link.public, link.private
+    inside: Mapping[str, Any] = private or {}
+    forgotten = " (its private part was forgotten)" if private is None else ""
+    look = inside.get("look")
+    seen = f"; seen: {look['status']}; {outline(from_json(look))}" if look else ""
+    match link.kind:
+        case "accepted":
+            step = f", step {public['step']}" if public.get("step") else ""
+            comment = f", comment {inside['comment']!r}" if inside.get("comment") else ""
+            text = f"accepted: {public.get('action')}{step}{comment}"
+        case "attempt":
+            text = f"attempt {public.get('n')} written, then sent{seen}"
+        case "answer":
+            about = " ".join(str(public[n]) for n in ("fact", "status", "code") if public.get(n))
+            text = f"attempt {public.get('n')} answered: {public.get('outcome')} ({about}){seen}"
+        case "state":
+            text = f"{public.get('state')}: {inside.get('reason') or ''}{seen}"
+        case "resolved":
+            text = f"resolved by a person as {public.get('as')}: {inside.get('note') or ''}"
+        case _:
+            text = f"{link.kind}: {dict(public)}{seen}"
+    return output.shown(text + forgotten)
+
+
+def _link_object(link: "Link") -> dict[str, Any]:
+    from worker.core.times import iso
+
+    kept = {"public": dict(link.public), "private": None if link.private is None else dict(link.private)}
+    return {"n": link.n, "at": iso(link.at), "kind": link.kind, "text": _words(link), **kept, "seal": link.seal, "digest": link.digest}
+
+
+def _attempt(a: Mapping[str, Any]) -> dict[str, Any]:
+    from worker.core.times import iso
+
+    return {k: iso(v) if isinstance(v, float) else v for k, v in a.items()}
+
+
+@click.command()
+@click.argument("name", metavar="ID|KEY")
+@click.option("--account", help="Where a key stands in several accounts.")
+@click.option("--verify", is_flag=True, help="Only say whether the chain holds; exit 1 where it does not.")
+@output.as_json
+@session
+def evidence(s: Session, name: str, account: str | None, verify: bool, as_json: bool) -> None:
+    """The hash-chained record of one submission, link by link."""
+    with s.ledger() as ledger:
+        found = one(ledger, name, account)
+        links, fault = ledger.queries.story(found.id)
+    head = links[-1].digest if links else ""
+    if verify:
+        verdict = {"id": found.id, "holds": fault is None, "fault": fault, "links": len(links), "head": head}
+        said = (
+            f"the chain of {found.id} holds: {len(links)} links, head {head}"
+            if fault is None
+            else f"the chain of {found.id} is BROKEN: {fault}"
+        )
+        output.document(as_json, verdict, [said])
+        if fault is not None:
+            sys.exit(1)
+        return
+    columns: dict[str, output.Column] = {"n": "n", "at": "at", "kind": "kind", "what": "text", "digest": lambda o: str(o["digest"])[:16]}
+    output.listing(as_json, (_link_object(link) for link in links), columns)
+    if fault is not None:
+        output.aside(f"the chain is BROKEN: {fault}")
+
+
+# --- what people decide -------------------------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("name", metavar="ID|KEY")
+@click.option("--account", help="Where a key stands in several accounts.")
+@output.as_json
+@session
+def cancel(s: Session, name: str, account: str | None, as_json: bool) -> None:
+    """Cancel a submission before it is sent. One that may have been sent cannot be called back."""
+    from worker.core.submission import NotNow
+    from worker.flows.resolve import cancel as flow
+
+    with s.runtime() as rt:
+        found = one(rt.ledger, name, account)
+        try:
+            done = flow(rt, found.id)
+        except NotNow as exc:
+            raise Failure(str(exc)) from exc
+    output.document(
+        as_json, {"id": done.id, "key": done.command.key, "state": done.state, "reason": done.reason}, [f"{done.id} {done.state}"]
+    )
+
+
+@click.command()
+@click.argument("name", metavar="[ID|KEY]", required=False)
+@click.option("--as", "verdict", required=True, type=click.Choice(["applied", "retry", "abandoned"]), help="What you found out.")
+@click.option("--note", required=True, help="Why: kept as evidence.")
+@click.option("--pin", help="For a retry: the step it is meant for, from `approvals task show`.")
+@click.option("--state", type=click.Choice(["parked", "misapplied", "duplicated"]), help="Instead of an ID: all in this state.")
+@click.option("--account", help="With --state: all of this account.")
+@click.option("--yes", is_flag=True, help="Do not ask before resolving many.")
+@output.as_json
+@session
+def resolve(
+    s: Session,
+    name: str | None,
+    verdict: str,
+    note: str,
+    pin: str | None,
+    state: str | None,
+    account: str | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Resolve a parked submission, or many with --state and --account: its task is free for the next one then."""
+    from worker.core.pins import PinError
+    from worker.core.submission import NotNow
+    from worker.flows.resolve import resolve as flow
+
+    if (name is None) == (state is None):
+        raise Failure("say one submission (ID or key), or many with --state parked --account A", USAGE)
+    if state and not account:
+        raise Failure("--state needs --account: resolve the submissions of one account at a time", USAGE)
+    if not note.strip():
+        raise Failure("--note must say something: it is what an auditor reads", USAGE)
+    if pin and (state or verdict != "retry"):
+        raise Failure("--pin is for the retry of one submission", USAGE)
+    failed = 0
+    with s.runtime() as rt:
+        if state:
+            found = list(rt.ledger.queries.listed(state=state, account=s.account(account), limit=10_000))
+            if found and not yes and sys.stdin.isatty():
+                click.confirm(f"Resolve {len(found)} {state} submissions of {account} as {verdict}?", abort=True, err=True)
+            if not found:
+                output.aside(f"account {account} has no {state} submission")
+        else:
+            found = [one(rt.ledger, name or "", account)]
+        for each in found:
+            try:
+                done = flow(rt, each.id, cast("Literal['applied', 'abandoned', 'retry']", verdict), note, pin)
+            except PinError as exc:
+                raise Failure(f"pin: {exc}", USAGE) from exc
+            except NotNow as exc:
+                if not state:
+                    raise Failure(str(exc)) from exc
+                failed += 1
+                output.aside(f"{each.id}: {exc}")
+                continue
+            result = {"id": done.id, "key": done.command.key, "state": done.state, "reason": done.reason}
+            if as_json:
+                output.line(result)
+            else:
+                output.say(f"{done.id} {done.state}")
+    if failed:
+        raise Failure(f"{failed} of {len(found)} could not be resolved")
