@@ -10,6 +10,7 @@ import pytest
 from tests.sandbox.conftest import ME, START, Api
 from worker.sandbox.assumptions import ASSUMPTIONS, Switches, table
 from worker.sandbox.exchange import Request
+from worker.sandbox.faults import BENDING, DECIDING
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -45,7 +46,7 @@ PUBLISHED: dict[str, Any] = {
 
 
 def test_the_published_example_comes_back_as_published():
-    """With the example's side of every contradiction: dueAt, user_id, whole seconds, a `modified` that stands still, a REJECT that awaits."""
+    """With the example's side of every contradiction: dueAt, user_id, whole seconds, a frozen `modified`, a REJECT that awaits."""
     api = Api(wire="example", fractions=0, modified_user=False, modified_frozen=True, reject_status="Awaiting Approval")
     api.clock.at = 1572361407.0  # 2019-10-29T15:03:27Z
     task = api.make(
@@ -356,7 +357,10 @@ def test_a_switch_that_does_not_exist(switch):
         Switches().turned(**switch)
 
 
-def test_the_page_shows_every_assumption():
+def test_the_page_shows_every_assumption_and_every_fault():
     page = Path(__file__).parents[2].joinpath("docs/sandbox.md").read_text(encoding="utf-8")
     for row in table(Switches()):
         assert f"| {row['number']} | {row['text']} | {row['why']} |" in page
+        assert row["switch"] is None or f"`{row['switch']}`: " in page
+    for what, does in {**DECIDING, **BENDING}.items():
+        assert f"| `{what}` | {does} |" in page

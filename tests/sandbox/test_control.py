@@ -119,6 +119,8 @@ def test_clients_tokens_and_the_clock(control, sandbox):
         ("POST", "/assumptions", {"nothing": 1}, 400),
         ("POST", "/tasks", {"colour": "red"}, 400),
         ("POST", "/tasks", {"steps": [{}]}, 400),
+        ("POST", "/tasks", {"steps": [{"participants": "jane"}]}, 400),
+        ("POST", "/tasks", {"steps": [{"participants": ["jane"], "mode": "one"}]}, 400),
         ("POST", "/person", {"task": "x"}, 400),
         ("POST", "/person", {"task": "x", "action": "APPROVE", "user": "u"}, 404),
         ("GET", "/tasks/unknown", None, 404),

@@ -243,6 +243,9 @@ def test_faults_are_data():
         {"route": "*", "what": "reset", "colour": 1},
         {"route": "*", "what": "late"},
         {"route": "*", "what": "person"},
+        {"route": "*", "what": "person", "people": [{"user": "x"}]},
+        {"route": "*", "what": "reset", "times": "3"},
+        {"route": "*", "what": "reset", "p": -1},
     ],
 )
 def test_a_fault_that_does_not_exist(data):

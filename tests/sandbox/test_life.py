@@ -1,8 +1,11 @@
 """What an action does to a task, by tables, under the assumptions as they stand."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.sandbox.conftest import ME, Api
+from worker.sandbox.life import ACTIONS, ANSWERS, Refusal
 
 TWO_STEPS = [{"participants": [ME, "b"], "mode": "ONE"}, {"participants": [ME, "c"], "mode": "ALL"}]
 
@@ -136,6 +139,33 @@ def test_a_patch_that_leaves_nobody_to_wait_for_completes(api):
     step = {"completionMode": "ALL", "participants": [{"id": ME}]}
     answer = api.call("PATCH", f"/tasks/{task}", [{"op": "replace", "path": "/approvalSteps", "value": [step]}])
     assert answer.json()["status"] == "Completed"
+
+
+ACTS = st.lists(st.tuples(st.sampled_from([ME, "b", "c", "owner"]), st.sampled_from(sorted(ACTIONS))), max_size=12)
+
+
+@given(ACTS, st.sampled_from(["ONE", "ALL"]), st.sampled_from(["returned", "waits"]), st.sampled_from(["Awaiting Approval", "Created"]))
+def test_whatever_is_done(acts, mode, all_reject, restart_status):
+    """A response lands on the step that is active; nobody answers a step twice in a round; completed means that every step is."""
+    api = Api(all_reject=all_reject, restart_status=restart_status)
+    task = api.make(steps=[{"participants": [ME, "b"], "mode": mode}, {"participants": [ME, "c"], "mode": mode}], owner="owner")
+    for user, action in acts:
+        before, effects = api.workspace.tasks[task], len(api.workspace.journal)
+        refused = isinstance(api.workspace.act(task, action, user), Refusal)
+        now = api.workspace.tasks[task]
+        assert len(api.workspace.journal) - effects == (0 if refused else 1)
+        if refused:
+            assert now is before
+        elif action in ANSWERS:
+            assert before.active is not None
+            assert (api.workspace.journal[-1].step, api.workspace.journal[-1].round) == (before.active + 1, before.round)
+        else:
+            assert now.round == before.round or not any(step.answers for step in now.steps)
+        for step in now.steps:
+            assert len({a.user for a in step.answers}) == len(step.answers)
+        if now.status == "Completed":
+            assert all(step.complete(now.round) for step in now.steps)
+        assert (now.active is not None) == (now.status == "Awaiting Approval")
 
 
 # ---- switch by switch: the other answer

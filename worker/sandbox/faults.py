@@ -80,6 +80,20 @@ class Fault:
             raise ValueError(f"when is before or after, not {self.when!r}")
         if self.what == "person" and not self.people:
             raise ValueError("person needs people: [{'action': 'APPROVE'}]")
+        people: tuple[Any, ...] = self.people  # what came from JSON may be anything
+        if not all(isinstance(each, Mapping) and ("action" in each or "patch" in each) for each in people):
+            raise ValueError("each of the people of a fault needs an action or a patch")
+        numbers: dict[str, Any] = {
+            "times": self.times,
+            "after": self.after,
+            "p": self.p,
+            "status": self.status,
+            "seconds": self.seconds,
+            "changes": self.changes,
+        }
+        for name, value in numbers.items():
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
+                raise ValueError(f"{name} of a fault is a number, not {value!r}")
         if self.seconds is None and self.what in {"late", "slow"}:
             raise ValueError(f"{self.what} needs seconds")
 

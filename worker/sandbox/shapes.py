@@ -209,6 +209,9 @@ def made(spec: Mapping[str, Any], *, id_: str, owner: str, at: float) -> Task:
     }  # fmt: skip
     if unknown := set(spec) - known:
         raise BadShapeError(", ".join(sorted(unknown)), f"a task is made of {', '.join(sorted(known))}")
+    for each in spec.get("steps", ()):
+        if isinstance(each["participants"], str) or each.get("mode", "ONE") not in {"ONE", "ALL"}:
+            raise BadShapeError("steps", "a step has participants: [id, …], and mode ONE or ALL")
     owner = spec.get("owner", owner)
     status = spec.get("status", "Awaiting Approval" if spec.get("steps", True) else "Created")
     round_ = spec.get("round", 0 if status == "Created" else 1)

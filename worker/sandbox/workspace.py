@@ -64,15 +64,15 @@ class Workspace:
     def __init__(self, now: Clock, switches: Switches | None = None) -> None:
         self.now = now
         self.switches = switches or Switches()
+        self.clients = {"sandbox": Client("sandbox", SANDBOX_USER)}
+        self._made = 0
         self.reset()
 
     def reset(self) -> None:
-        """As new. Clients, clock and switches stay."""
+        """No tasks, no journal. Ids go on: one that is given twice would let a late request find a stranger's task."""
         self.tasks: dict[str, Task] = {}
         self.journal: list[Entry] = []
         self._past: dict[str, list[_Version]] = {}
-        self._made = getattr(self, "_made", 0)  # an id is never given twice, or a late effect would find a stranger's task
-        self.clients: dict[str, Client] = getattr(self, "clients", {"sandbox": Client("sandbox", SANDBOX_USER)})
 
     def client(self, client_id: str) -> Client | None:
         """A registered one, or `sandbox:<user id>`: secret `sandbox`, acts as that user."""
