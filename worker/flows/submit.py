@@ -17,7 +17,7 @@ from worker.core.advance import Answer, Contexts
 from worker.core.keys import marked
 from worker.core.outcomes import Fact, InDoubt, Read, Sent, Unknown, Unsent
 from worker.core.submission import Context, Submission
-from worker.engine import Bag, Errand, boottime
+from worker.engine import Bag, Errand
 from worker.errors import LedgerDown
 from worker.flows import Account, Runtime
 from worker.ledger.submissions import Begun, Claimed, Settled
@@ -71,7 +71,7 @@ def submit(rt: Runtime, name: str) -> bool:
             if not ended and len(bag) <= rt.room // 2:
                 claimed = rt.ledger.submissions.claim(name, rt.room - len(bag), account.rules.lease)
                 for c in claimed:
-                    _look(account, bag, c, answers)
+                    _look(rt, account, bag, c, answers)
             answers += [_answer(tag, stamped) for tag, stamped in bag.take(timeout=None if ended else GLANCE)]
             if answers:
                 _wave(rt, account, bag, answers)
@@ -81,12 +81,12 @@ def submit(rt: Runtime, name: str) -> bool:
 
 def _wave(rt: Runtime, account: Account, bag: Bag, answers: Sequence[tuple[Answer, float]]) -> None:
     """Decide and commit what came back, then send what is written now."""
-    before = boottime()
+    before = rt.engine.clock()
     settled = settle(rt, account, [a for a, _ in answers])
     arrived = {a.submission: at for a, at in answers if a.attempt is None}
     for begun in settled.begun:
         leave_by = min(before + account.rules.lease - account.rules.deadline, arrived.get(begun.submission.id, before) + GAP)
-        _send(account, bag, begun, leave_by)
+        _send(rt, account, bag, begun, leave_by)
 
 
 def settle(rt: Runtime, account: Account, answers: Sequence[Answer]) -> Settled:
@@ -133,7 +133,7 @@ def contexts(rt: Runtime, account: Account) -> Contexts:
     return context
 
 
-def _look(account: Account, bag: Bag, claimed: Claimed, answers: list[tuple[Answer, float]]) -> None:
+def _look(rt: Runtime, account: Account, bag: Bag, claimed: Claimed, answers: list[tuple[Answer, float]]) -> None:
     """Ask the upstream, unless there is nothing to ask or nobody to ask as."""
     s = claimed.submission
     if s.command.grant not in account.grants:
@@ -143,21 +143,23 @@ def _look(account: Account, bag: Bag, claimed: Claimed, answers: list[tuple[Answ
     else:
         flow = account.connector.read(s.command.task)
         credentials = account.connector.credentials(s.command.grant)
-        bag.put(Looking(claimed), _errand(flow, credentials, account.rules.deadline, lost=Unknown, unsent=Unknown))
+        bag.put(Looking(claimed), _errand(rt, flow, credentials, account.rules.deadline, lost=Unknown, unsent=Unknown))
         return
-    answers.append(_answer(Looking(claimed), (boottime(), Unknown(Fact(why)))))
+    answers.append(_answer(Looking(claimed), (rt.engine.clock(), Unknown(Fact(why)))))
 
 
-def _send(account: Account, bag: Bag, begun: Begun, leave_by: float) -> None:
+def _send(rt: Runtime, account: Account, bag: Bag, begun: Begun, leave_by: float) -> None:
     s = begun.submission
     comment = marked(s.command.comment, s.mark if s.marked else None)
     order = Order(s.command.task, s.command.action, comment, s.command.response)
     credentials = account.connector.credentials(s.command.grant)
-    errand = _errand(account.connector.send(order), credentials, account.rules.deadline, lost=InDoubt, unsent=Unsent, leave_by=leave_by)
+    flow = account.connector.send(order)
+    errand = _errand(rt, flow, credentials, account.rules.deadline, lost=InDoubt, unsent=Unsent, leave_by=leave_by)
     bag.put(Sending(begun), errand)
 
 
 def _errand(
+    rt: Runtime,
     flow: Generator[httpx.Request, httpx.Response, T],
     credentials: Credentials,
     deadline: float,
@@ -166,18 +168,19 @@ def _errand(
     unsent: Callable[[Fact], T],
     leave_by: float | None = None,
 ) -> Errand[Stamped[T]]:
-    """An errand whose outcome carries the instant of its answer."""
+    """An errand whose outcome carries the instant of its answer, on the clock that the engine asks at the gate."""
+    clock = rt.engine.clock
 
     def stamped() -> Generator[httpx.Request, httpx.Response, Stamped[T]]:
         outcome = yield from flow
-        return boottime(), outcome
+        return clock(), outcome
 
     return Errand(
         flow=stamped(),
         credentials=credentials,
         deadline=deadline,
-        lost=lambda fact: (boottime(), lost(fact)),
-        unsent=lambda fact: (boottime(), unsent(fact)),
+        lost=lambda fact: (clock(), lost(fact)),
+        unsent=lambda fact: (clock(), unsent(fact)),
         leave_by=leave_by,
     )
 
