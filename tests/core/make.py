@@ -51,7 +51,7 @@ def accepted(look=TWO, number=1, **more):
 
 
 def context(after=0.0, **more):
-    return Context(**({"now": NOW + after, "dice": 0.0, "rules": RULES, "acts_as": "jane", "grant": "proven"} | more))
+    return Context(**({"now": NOW + after, "asked": NOW + after, "dice": 0.0, "rules": RULES, "acts_as": "jane", "grant": "proven"} | more))
 
 
 def rules(**more):

@@ -334,6 +334,16 @@ def test_a4_nothing_is_sent_before_the_quiet_period_is_over_and_the_next_look_is
     assert [m.submission.next_at for m in moves[:3]] == [NOW + 30, NOW + QUIET, NOW + QUIET]
 
 
+@pytest.mark.parametrize(("sends", "asked"), [(True, NOW + QUIET), (False, NOW + QUIET - 0.001), (False, None)])
+def test_a5_a_look_that_left_before_the_end_of_the_quiet_period_proves_nothing_after_it(sends, asked):
+    """A5. Without: a look leaves at the last second, its answer takes ten, our effect comes in between, and it is sent again."""
+    assert bool(life.looked(begun(), TWO, context(QUIET + 5, asked=asked)).begin) is sends
+
+
+def test_a5_a_look_of_unknown_age_is_as_old_as_a_look_can_be():
+    assert life.looked(begun(), TWO, context(QUIET + RULES.deadline, asked=None)).begin
+
+
 def test_a_retry_keeps_the_first_baseline():
     assert (lost_twice().baseline, len(lost_twice().attempts)) == (TWO, 2)
 

@@ -22,7 +22,7 @@ Contexts = Callable[[Submission], Context]
 class Answer:
     """What came back, for whom. `version`: the task row's version read before the request left (B1). `submission` is None for a poll;
     `attempt` is None for a look. `claim`: the token under which the look was made; a send is settled whoever holds the claim now.
-    `attempts_before`: how many attempts there were when a look was asked.
+    `attempts_before`: how many attempts there were when a look was asked; `asked_at`: when that was, on the ledger's clock (A5).
     """
 
     realm: str
@@ -33,6 +33,7 @@ class Answer:
     attempt: int | None = None
     claim: str | None = None
     attempts_before: int = 0
+    asked_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,10 @@ def advance(row: Row, answer: Answer, contexts: Contexts, now: float) -> Decisio
         what = look if isinstance(what, Snapshot) else replace(what, snapshot=look) if isinstance(what, Applied) else what
     moves: dict[str, Move] = {}
     if (s := row.live.get(answer.submission or "")) is not None:
-        moves[s.id] = _moved(s, answer, what, current, _context(contexts, s, row.credits, now))
+        moves[s.id] = _moved(s, answer, what, current, _context(contexts, s, row.credits, now, answer))
     if look is not None:
         for other in row.live.values():
-            if other.id not in moves and (move := life.credited(other, look, _context(contexts, other, _credits(row, moves), now))):
+            if other.id not in moves and (move := life.credited(other, look, _context(contexts, other, _credits(row, moves), now, answer))):
                 moves[other.id] = move
     told: tuple[Event, ...] = ()
     if look is not None and current:
@@ -95,8 +96,8 @@ def _moved(s: Submission, answer: Answer, what: Read | Sent, current: bool, ctx:
     return life.looked(s, what, ctx)  # type: ignore[arg-type]  # an answer without an attempt is a Read
 
 
-def _context(contexts: Contexts, s: Submission, credits_: Mapping[str, Credit], now: float) -> Context:
-    return replace(contexts(s), now=now, own=frozenset(r for r, c in credits_.items() if c.submission != s.id))
+def _context(contexts: Contexts, s: Submission, credits_: Mapping[str, Credit], now: float, answer: Answer) -> Context:
+    return replace(contexts(s), now=now, asked=answer.asked_at, own=frozenset(r for r, c in credits_.items() if c.submission != s.id))
 
 
 def credit_of(s: Submission) -> Credit:

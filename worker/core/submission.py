@@ -91,7 +91,8 @@ class Rules:
 class Context:
     """What a decision needs besides the submission. `own`: responses credited to other submissions; `acts_as`: the grant's user now;
     `wary`: something went wrong in this account that no person has resolved yet, so exposed ones are parked (A12). `frozen`: a task of this
-    account showed that `modified` does not move with responses, so that "unchanged" proves nothing here.
+    account showed that `modified` does not move with responses, so that "unchanged" proves nothing here. `asked`: when the look left us;
+    None: it is not known, so a whole deadline ago.
     """
 
     now: float
@@ -102,6 +103,12 @@ class Context:
     wary: bool = False
     frozen: bool = False
     own: frozenset[str] = frozenset()
+    asked: float | None = None
+
+    @property
+    def seen_at(self) -> float:
+        """What the look shows was so at this time or later: what happened while its answer was on the way is not in it."""
+        return self.now - self.rules.deadline if self.asked is None else self.asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -453,7 +460,7 @@ def _in_doubt(s: Submission, read: Read, ctx: Context) -> Move:
         seen = Unknown(read.fact)
     if isinstance(seen, Found):
         return _found(s, seen, ctx)
-    if ctx.now < s.quiet_until:
+    if ctx.seen_at < s.quiet_until:
         return _later(s, ctx, s.reason or "in doubt", None, until=s.quiet_until)
     match seen:
         case Unknown(fact):
