@@ -20,27 +20,28 @@ from worker import __version__
 from worker.cli.session import Session, translated
 
 WHERE: Final = {
-    "up": "process",
-    "task": "task",
-    "submit": "submit",
-    "import": "imports",
-    "show": "submission",
-    "list": "submission",
-    "cancel": "submission",
-    "resolve": "submission",
-    "evidence": "submission",
-    "watch": "watch",
-    "event": "event",
-    "sink": "sink",
-    "dead": "dead",
-    "doctor": "doctor",
-    "config": "settings",
-    "migrate": "settings",
-    "health": "process",
-    "sandbox": "process",
-    "demo": "demo",
+    "up": ("process", "Everything in one process: worker, beat and intake."),
+    "task": ("task", "Tasks of an account with their steps and pins: live, read-only."),
+    "submit": ("submit", "Submit one decision."),
+    "import": ("imports", "Submit many decisions from a CSV or JSONL file."),
+    "show": ("submission", "One submission with its whole story."),
+    "list": ("submission", "Submissions, the newest first."),
+    "cancel": ("submission", "Cancel a submission before it is sent."),
+    "resolve": ("submission", "Resolve a parked submission, or many."),
+    "evidence": ("submission", "The hash-chained record of one submission."),
+    "watch": ("watch", "Tasks and feeds that are polled."),
+    "event": ("event", "The events, as CloudEvents."),
+    "sink": ("sink", "The ways out for events."),
+    "dead": ("dead", "Commands that could not be accepted."),
+    "doctor": ("doctor", "Check everything, and say what to do about each fault."),
+    "config": ("settings", "Every setting that holds, with its origin."),
+    "migrate": ("settings", "Bring the ledger's tables to this release."),
+    "health": ("process", "For probes: liveness by progress, readiness by reachability."),
+    "sandbox": ("process", "A simulated upstream on a port, faults included."),
+    "demo": ("demo", "The whole story in under a minute, with nothing to install."),
 }
-"""Command -> its file, in the order of `--help`. There it is named as here, or `NAME_` where Python has taken the name."""
+"""Command -> its file and its line in `--help`, in the order of a first day. In its file it is named as here, or `NAME_` where Python has
+taken the name."""
 
 
 class Commands(click.Group):
@@ -49,15 +50,20 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order of a first day."""
         del ctx
-        return [name for name, file in WHERE.items() if importlib.util.find_spec(f"worker.cli.{file}")]
+        return [name for name, (file, _) in WHERE.items() if importlib.util.find_spec(f"worker.cli.{file}")]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        module = importlib.import_module(f"worker.cli.{WHERE[cmd_name]}")
+        module = importlib.import_module(f"worker.cli.{WHERE[cmd_name][0]}")
         command: click.Command = getattr(module, f"{cmd_name}_", None) or getattr(module, cmd_name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """From the table, so that `--help` imports none of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, WHERE[name][1]) for name in self.list_commands(ctx)])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run it; what is expected to go wrong is a sentence and a status, what is not is a traceback."""

@@ -1,0 +1,222 @@
+"""`approvals doctor`: everything that can be checked without changing anything, and what to do about each fault."""
+
+import sys
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from worker.cli import output
+from worker.cli.session import FAILED, Session, session, translated
+
+if TYPE_CHECKING:
+    from worker.flows import Runtime
+    from worker.ledger import Ledger
+
+SKEW = 5.0
+"""Seconds that two clocks may differ: an upstream's `Date` has whole seconds and takes a moment to arrive."""
+
+BROKER_WITHIN = 8.0
+"""Seconds for the broker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line. `todo`: what to do about it."""
+
+    check: str
+    verdict: Literal["OK", "WARN", "FAIL"]
+    detail: str
+    todo: str = ""
+
+
+@click.command()
+@output.as_json
+@session
+def doctor(s: Session, as_json: bool) -> None:
+    """Check settings, ledger, broker, each grant and each sink. Exit status 1 if anything fails."""
+    failed = False
+    columns: dict[str, output.Column] = {"verdict": "verdict", "check": "check", "found": "detail", "to do": "todo"}
+    found = []
+    for finding in _findings(s):
+        failed = failed or finding.verdict == "FAIL"
+        if as_json:
+            output.line(asdict(finding))
+        elif not output.terminal():
+            click.echo("\t".join(output.shown(v) for v in (finding.verdict, finding.check, finding.detail, finding.todo)))
+        found.append(asdict(finding))
+    if not as_json and output.terminal():
+        output.listing(False, found, columns)
+    if failed:
+        sys.exit(FAILED)
+
+
+def _findings(s: Session) -> Iterator[Finding]:
+    yield from _settings(s)
+    yield from _broker(s)
+    yield from _processes(s)
+    ledger_ok = False
+    try:
+        with s.ledger() as ledger:
+            yield from _ledger(s, ledger)
+            ledger_ok = True
+            yield from _sinks(s, ledger)
+            yield from _submissions(ledger)
+    except Exception as exc:
+        failure = translated(exc)
+        if failure is None:
+            raise
+        yield Finding("ledger", "FAIL", failure.message, "" if "approvals migrate" in failure.message else "start it, or set ledger.url")
+    if s.settings.accounts and ledger_ok:
+        with s.runtime() as rt:
+            for name in sorted(rt.accounts):
+                yield from _grants(rt, name)
+    elif not ledger_ok:
+        yield Finding("grants", "WARN", "not checked: they need the ledger", "put the ledger right, then run this again")
+
+
+def _settings(s: Session) -> Iterator[Finding]:
+    settings = s.settings
+    if not settings.accounts:
+        yield Finding("settings", "WARN", "no account is configured", "add [accounts.NAME], or try `approvals up --sandbox`")
+    for name, account in settings.accounts.items():
+        if not account.grants:
+            todo = f"add [accounts.{name}.grants.NAME] with client_id, client_secret and acts_as"
+            yield Finding(f"account {name}", "FAIL", "it has no grant, so nothing can be read or sent", todo)
+            continue
+        detail = f"{len(account.grants)} grant(s), quiet period {account.quiet_period:g} s, when_exposed {account.when_exposed}"
+        if account.writes == "hold":
+            yield Finding(f"account {name}", "WARN", f"{detail}; writes on hold: nothing is sent", 'writes = "on" when you are ready')
+        elif account.base_url.startswith("http://") and "127.0.0.1" not in account.base_url and "localhost" not in account.base_url:
+            yield Finding(f"account {name}", "WARN", f"{detail}; base_url is not encrypted", "use https://")
+        else:
+            yield Finding(f"account {name}", "OK", detail)
+    if settings.broker.url.startswith("memory:") and not settings.ledger.url.startswith("sqlite"):
+        yield Finding(
+            "settings", "WARN", "a shared ledger with the broker of one process", "set broker.url to amqp://… for several processes"
+        )
+
+
+def _broker(s: Session) -> Iterator[Finding]:
+    from worker.cli.process import reach_broker, within
+
+    try:
+        dead = within(BROKER_WITHIN, lambda: reach_broker(s.settings, BROKER_WITHIN / 2))
+    except (OSError, TimeoutError) as exc:
+        yield Finding("broker", "FAIL", " ".join(str(exc).split()), "start it, or set broker.url; nothing is lost meanwhile")
+        return
+    except ImportError as exc:
+        yield Finding("broker", "FAIL", str(exc), "install the extra `redis` of this package")
+        return
+    if dead is None:
+        yield Finding("broker", "OK", "inside the process of `approvals up`: no server is needed")
+    elif dead:
+        yield Finding("broker", "WARN", f"reached; {dead} commands are dead", "`approvals dead list` says why")
+    else:
+        yield Finding("broker", "OK", "reached; no command is dead")
+
+
+def _processes(s: Session) -> Iterator[Finding]:
+    from worker.health import alive
+
+    beats = alive(s.settings)
+    stuck = [b for b in beats if not b.ok]
+    if stuck:
+        names = ", ".join(f"{b.process} {b.pid} ({b.age:.0f} s)" for b in stuck)
+        yield Finding("processes", "FAIL", f"without a sign of life: {names}", "look into its log, then restart it")
+    elif beats:
+        yield Finding("processes", "OK", ", ".join(f"{b.process} {b.pid}" for b in beats))
+    else:
+        yield Finding("processes", "WARN", "none runs on this host", "`approvals up`, unless they run elsewhere")
+
+
+def _ledger(s: Session, ledger: "Ledger") -> Iterator[Finding]:
+    before = time.time()
+    there = ledger.queries.now()
+    apart = there - (before + time.time()) / 2
+    if abs(apart) > SKEW:
+        todo = "set this machine's clock (NTP): `issued_at` is taken from it"
+        yield Finding("ledger", "WARN", f"its clock is {apart:+.0f} s from this machine's", todo)
+    else:
+        yield Finding("ledger", "OK", f"{s.settings.ledger.url.redacted}: reached, of this release, clock within {SKEW:g} s")
+
+
+def _sinks(s: Session, ledger: "Ledger") -> Iterator[Finding]:
+    counts = {(name, state): n for name, state, n in ledger.queries.deliveries()}
+    for name, sink in s.settings.sinks.items():
+        due, unbound = counts.get((name, "due"), 0), counts.get((name, "unbound"), 0)
+        to = sink.exchange or s.settings.events_exchange
+        detail = f"exchange {to}: {counts.get((name, 'delivered'), 0)} delivered, {due} due, {unbound} wanted by no queue"
+        if unbound and not s.settings.broker.url.startswith("memory:"):
+            yield Finding(f"sink {name}", "WARN", detail, f"bind a queue to {to}, then `approvals sink replay {name} --missing`")
+        else:
+            yield Finding(f"sink {name}", "OK", detail)
+    for name in sorted({n for n, _ in counts} - set(s.settings.sinks)):
+        if due := counts.get((name, "due"), 0):
+            yield Finding(f"sink {name}", "WARN", f"{due} events are due for a sink that is not configured", f"add [sinks.{name}] again")
+
+
+def _submissions(ledger: "Ledger") -> Iterator[Finding]:
+    for account, state, n in ledger.queries.states():
+        if state in ("misapplied", "duplicated"):
+            todo = f"`approvals list --state {state} --account {account}`, put it right upstream, then `approvals resolve`"
+            yield Finding(f"account {account}", "WARN", f"{n} {state}: exposed submissions are parked until a person resolves them", todo)
+        elif state == "parked":
+            yield Finding(f"account {account}", "WARN", f"{n} parked", f"`approvals list --state parked --account {account}`")
+
+
+def _grants(rt: "Runtime", name: str) -> Iterator[Finding]:
+    from worker.cli.upstream import asked
+    from worker.core.outcomes import Fact, Unknown
+    from worker.upstreams.base import Token
+
+    account = rt.accounts[name]
+    standing = rt.ledger.submissions.standing(name)
+    for grant, acts_as in account.grants.items():
+        check = f"grant {name}/{grant}"
+        credentials = account.connector.credentials(grant)
+        dates: list[float] = []
+        got = asked(rt, _dated(credentials.fetch(), dates), None, account.rules.deadline)
+        if isinstance(got, Unknown):
+            got = got.fact
+        if isinstance(got, Fact):
+            todo = "check client_id and client_secret" if got.status in (400, 401, 403) else "check base_url, network and proxy"
+            yield Finding(check, "FAIL", f"no token: {got}", todo)
+            continue
+        assert isinstance(got, Token)
+        now = rt.ledger.queries.now()
+        page = asked(rt, account.connector.changes(now, None), credentials, account.rules.deadline)
+        if isinstance(page, Unknown):
+            yield Finding(check, "FAIL", f"token good, but tasks cannot be read: {page.fact}", "give the grant the right to read tasks")
+            continue
+        known = standing.grants.get((grant, acts_as), "unproven")
+        if known == "stopped":
+            todo = "set acts_as to the user that the grant acts as: see the event grant.misconfigured"
+            yield Finding(check, "FAIL", f"stopped: it does not act as {acts_as}", todo)
+            continue
+        apart = dates[-1] - now if dates else 0.0
+        detail = f"token good for {got.lifetime:.0f} s, tasks can be read, acts_as {known}"
+        if abs(apart) > SKEW:
+            todo = "set the ledger host's clock: decisions would look older or younger than they are"
+            yield Finding(check, "WARN", f"{detail}; the upstream's clock is {apart:+.0f} s from the ledger's", todo)
+        elif known == "unproven":
+            yield Finding(check, "WARN", detail, "nothing: its first clean answer proves it. Until then what is in doubt is parked")
+        else:
+            yield Finding(check, "OK", detail)
+
+
+def _dated(flow: Any, dates: list[float]) -> Generator[Any, Any, Any]:
+    """*flow*, with the upstream's clock of each answer put into *dates*."""
+    from worker.upstreams.base import date_of
+
+    request = next(flow)
+    while True:
+        response = yield request
+        if (date := date_of(response)) is not None:
+            dates.append(date)
+        try:
+            request = flow.send(response)
+        except StopIteration as end:
+            return end.value

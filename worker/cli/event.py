@@ -1,0 +1,97 @@
+"""`approvals event`: the facts that other systems are told, read from the ledger. JSON is the CloudEvents object itself."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from worker.cli import output
+from worker.cli.session import AGO, Session, session
+
+PAUSE = 0.5
+"""Seconds between two looks while following."""
+
+
+def words(event: Mapping[str, Any]) -> str:
+    """What an event says, in a few words."""
+    data = event["data"]
+    parts = [f"step {data['step']}"] if data.get("step") else []
+    parts += [str(data[n]) for n in ("action", "outcome", "reason", "status") if data.get(n)]
+    if isinstance(data.get("response"), Mapping):
+        parts.append(f"{data['response'].get('action')} by {data['response'].get('actor')}")
+    if isinstance(data.get("submission"), Mapping):
+        parts.append(f"({data['submission'].get('key')})")
+    if data.get("disputed"):
+        parts.append("DISPUTED")
+    return " ".join(parts)
+
+
+COLUMNS: dict[str, output.Column] = {
+    "time": "time",
+    "type": "type",
+    "source": "source",
+    "subject": "subject",
+    "sequence": "sequence",
+    "what": words,
+}
+
+
+@click.group()
+def event() -> None:
+    """The events, as CloudEvents."""
+
+
+@event.command("list")
+@click.option("--since", type=AGO, help="Told since: 24h, 7d, or a time such as 2026-11-22T09:00:00Z.")
+@click.option("--type", "type_", metavar="GLOB", help="For example 'step.*' or submission.parked.")
+@click.option("--account", help="Only those of this account.")
+@click.option("--limit", type=click.IntRange(1), default=200, show_default=True, help="The newest so many.")
+@output.as_json
+@session
+def list_(s: Session, since: float | None, type_: str | None, account: str | None, limit: int, as_json: bool) -> None:
+    """The newest events, the oldest of them first."""
+    with s.ledger() as ledger:
+        found = ledger.queries.events(since=since, type_=type_, account=account, limit=limit, newest=True)
+    output.listing(as_json, [e for _, e in found], COLUMNS, "no event")
+    if len(found) == limit:
+        output.aside(f"the newest {limit}: --limit shows more")
+
+
+@event.command()
+@click.option("--since", type=AGO, help="Begin there instead of now.")
+@click.option("--type", "type_", metavar="GLOB", help="For example 'step.*' or submission.parked.")
+@click.option("--account", help="Only those of this account.")
+@output.as_json
+@session
+def follow(s: Session, since: float | None, type_: str | None, account: str | None, as_json: bool) -> None:
+    """Events as they are told, until Ctrl-C."""
+    from worker.errors import LedgerDown
+
+    away = False
+    with s.ledger() as ledger:
+        at = 0 if since is not None else ledger.queries.position()
+        try:
+            while True:
+                try:
+                    found = ledger.queries.events(after=at, since=since, type_=type_, account=account)
+                    away = False
+                except LedgerDown as exc:
+                    if not away:
+                        output.aside(f"the ledger is away ({exc}): waiting for it")
+                    away, found = True, []
+                for position, told in found:
+                    at = position
+                    _print(told, as_json)
+                if not found:
+                    time.sleep(PAUSE)
+        except KeyboardInterrupt:
+            return
+
+
+def _print(told: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        output.line(told)
+    else:
+        cells = [output.shown(told.get(c) if isinstance(c, str) else c(told)) for c in COLUMNS.values()]
+        output.say("  ".join(cells) if output.terminal() else "\t".join(cells))

@@ -1,0 +1,197 @@
+"""`approvals up | health | sandbox`: what runs until it is told to stop, and what a probe asks of it."""
+
+import json
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from worker.cli import output
+from worker.cli.session import FAILED, USAGE, Failure, Session, session
+
+if TYPE_CHECKING:
+    from worker.sandbox.server import RunningSandbox
+    from worker.settings import Settings
+
+T = TypeVar("T")
+
+REACHED_WITHIN: Final = 2.0
+"""Seconds for each server of a readiness probe: below the patience of those who probe."""
+
+SANDBOX_PORT: Final = 8765
+
+
+@click.command()
+@click.option("--sandbox", "simulated", is_flag=True, help="Every account answered by the simulated upstreams, on a ledger of its own.")
+@session
+def up(s: Session, simulated: bool) -> None:
+    """Everything in one process: Celery worker, beat, intake. Ends with SIGTERM or Ctrl-C, when what is in flight has come home."""
+    if simulated:
+        _up_with_sandbox(s)
+        return
+    from worker.up import up as run
+
+    if not s.settings.accounts:
+        output.aside("no account is configured, so there is nothing to do: add [accounts.NAME] to the settings, or try --sandbox")
+    sys.exit(run(s.settings))
+
+
+def _up_with_sandbox(s: Session) -> None:
+    """A ledger, a namespace and an in-process broker of its own: what was meant for a live account must never go to a simulated one."""
+    from worker.sandbox.server import running_sandbox
+    from worker.settings import load
+    from worker.up import up as run
+
+    with running_sandbox(port=_free(SANDBOX_PORT)) as sandbox:
+        path = Path("var/sandbox.toml")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(sandboxed(s.settings, sandbox.workiva_url, path.parent.absolute()), encoding="utf-8")
+        settings = load(path, env={})
+        for line in _greeting(settings, sandbox, path):
+            output.aside(line)
+        sys.exit(run(settings))
+
+
+def sandboxed(settings: "Settings", url: str, directory: Path) -> str:
+    """The settings for a sandbox at *url* as TOML: the same accounts and grants, the sandbox's secrets, nothing live.
+
+    Times are short: the sandbox has no proxy that cuts at 29 s.
+    """
+    from worker.sandbox.workspace import SANDBOX_USER
+
+    lines = [
+        "# Written by `approvals up --sandbox`. For `approvals --config` in another terminal, while it runs.",
+        f"namespace = {json.dumps(settings.namespace[:50] + '_sandbox')}",
+        "[ledger]",
+        f"url = {json.dumps('sqlite:///' + str(directory / 'sandbox.db'))}",
+        "[broker]",
+        'url = "memory://"',
+        "[log]",
+        'level = "warning"',
+        'format = "console"',
+    ]
+    accounts = {a: {g: v.acts_as for g, v in x.grants.items()} for a, x in settings.accounts.items()}
+    for name, grants in (accounts or {"finance": {"jane": SANDBOX_USER}}).items():
+        lines += [f"[accounts.{name}]", 'kind = "workiva"', f"base_url = {json.dumps(url)}", f'workspace = "{name}"']
+        lines += ['request_deadline = "2s"', 'lease = "3s"', 'upstream_cutoff = "2s"', 'slack = "3s"']
+        for grant, user in grants.items():
+            lines += [f"[accounts.{name}.grants.{grant}]", f"client_id = {json.dumps('sandbox:' + user)}", 'client_secret = "sandbox"']
+            lines += [f"acts_as = {json.dumps(user)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _greeting(settings: "Settings", sandbox: "RunningSandbox", path: Path) -> list[str]:
+    """A task to begin with for each account, and what to type."""
+    lines = [f"The sandbox listens at {sandbox.url}. In another terminal:"]
+    for name, account in settings.accounts.items():
+        users = [g.acts_as for g in account.grants.values()]
+        if users:
+            made = sandbox.task(title=f"Review {name}", steps=[{"participants": [users[0]]}, {"participants": [users[-1]]}])
+            call, grant = f"approvals --config {path}", next(iter(account.grants))
+            lines += [
+                f"  {call} task show {made['id']} --account {name}",
+                f"  {call} submit --account {name} --as {grant} --task {made['id']} --action approve --step 1 --wait 20",
+            ]
+    return [*lines, "Ctrl-C ends it."]
+
+
+def _free(port: int) -> int:
+    """*port*, or 0 for any where it is taken."""
+    with socket.socket() as probe:
+        return port if probe.connect_ex(("127.0.0.1", port)) else 0
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=SANDBOX_PORT, show_default=True, help="0: a free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="It has no defences: keep it on the loopback interface.")
+@click.option("--latency", type=click.FloatRange(0), default=0.0, metavar="MS", help="Milliseconds before each answer.")
+@click.option("--faults", default="", help="A file, JSON, or route:what:key=value with ; between, as in 'act:reset:when=after,times=3'.")
+def sandbox(port: int, host: str, latency: float, faults: str) -> None:
+    """A simulated upstream on a port: client id and secret are `sandbox`; /_control scripts faults and shows every effect."""
+    from worker.sandbox.server import run
+
+    try:
+        run(port, host=host, latency_ms=latency, faults=faults, ready=click.echo)
+    except ValueError as exc:
+        raise Failure(f"--faults: {exc}", USAGE) from exc
+    except OSError as exc:
+        raise Failure(f"port {port} of {host} cannot be had: {exc.strerror}. Try --port 0") from exc
+
+
+# --- probes -------------------------------------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.option("--live", is_flag=True, help="Do the processes of this host get on?")
+@click.option("--ready", is_flag=True, help="Can ledger and broker be reached, within 2 s each?")
+@output.as_json
+@session
+def health(s: Session, live: bool, ready: bool, as_json: bool) -> None:
+    """For probes. Exit status 0 is healthy, 1 is not."""
+    if live == ready:
+        raise Failure("say either --live or --ready", USAGE)
+    found = _live(s) if live else _ready(s)
+    columns: dict[str, output.Column] = {"name": "name", "ok": lambda o: "OK" if o["ok"] else "FAIL", "detail": "detail"}
+    output.listing(as_json, found, columns, "no process of ours runs on this host")
+    sys.exit(0 if found and all(o["ok"] for o in found) else FAILED)
+
+
+def _live(s: Session) -> list[dict[str, Any]]:
+    from worker.health import alive
+
+    return [{"name": f"{b.process} {b.pid}", "ok": b.ok, "detail": f"last beat {b.age:.0f} s ago"} for b in alive(s.settings)]
+
+
+def _ready(s: Session) -> list[dict[str, Any]]:
+    def ledger() -> None:
+        with s.ledger() as opened:
+            opened.queries.now()
+
+    out = []
+    for name, ask in (("ledger", ledger), ("broker", lambda: reach_broker(s.settings, REACHED_WITHIN))):
+        try:
+            within(REACHED_WITHIN, ask)
+            out.append({"name": name, "ok": True, "detail": "reached"})
+        except Exception as exc:  # noqa: BLE001  a probe says what it is, whatever it is
+            out.append({"name": name, "ok": False, "detail": " ".join(str(exc).split())})
+    return out
+
+
+def reach_broker(settings: "Settings", patience: float) -> int | None:
+    """Connect and leave; how many commands are dead there. None for the broker inside the process. Raises BrokerLostError."""
+    from worker.broker import Link, Names
+
+    if settings.broker.url.startswith("memory:"):
+        return None
+    link = Link(settings.broker.url, patience=patience)
+    try:
+        names = Names(settings.namespace)
+        link.declare(names.dead_queue())
+        return link.depth(names.dead)
+    finally:
+        link.drop()
+
+
+def within(seconds: float, ask: Callable[[], T]) -> T:
+    """What *ask* returns or raises, or TimeoutError: no client library keeps its own promises about time."""
+    answers: list[T] = []
+    raised: list[Exception] = []
+
+    def run() -> None:
+        try:
+            answers.append(ask())
+        except Exception as exc:  # noqa: BLE001  raised again by whoever waits
+            raised.append(exc)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if raised:
+        raise raised[0]
+    if not answers:
+        raise TimeoutError(f"no answer within {seconds:g} s")
+    return answers[0]
