@@ -5,6 +5,8 @@ result and chain machinery stays unused: the ledger carries the state, a ring ca
 (losing one costs a tick), results are ignored, and nothing is prefetched that a neighbour could do.
 """
 
+import logging
+import threading
 from functools import cache
 from typing import Any
 
@@ -14,6 +16,7 @@ from celery.beat import EmbeddedService
 
 from worker import bootstrap, telemetry
 from worker.broker import Names, transport_options
+from worker.errors import LedgerDown, SchemaMismatch, SettingsError
 from worker.flows import Runtime
 from worker.settings import Settings, load
 
@@ -28,6 +31,8 @@ CONCURRENCY = 16
 
 
 _given: list[Settings] = []
+_made: list[Runtime] = []
+_making = threading.Lock()
 
 
 def use(given: Settings) -> None:
@@ -41,10 +46,14 @@ def settings() -> Settings:
     return _given[0] if _given else load()
 
 
-@cache
 def runtime() -> Runtime:
-    """The runtime of this process, made when the first ring is heard."""
-    return bootstrap.runtime(settings())
+    """The one runtime of this process, made when first used: many threads hear their first ring at once. Raises LedgerDown,
+    SchemaMismatch.
+    """
+    with _making:
+        if not _made:
+            _made.append(bootstrap.runtime(settings()))
+        return _made[0]
 
 
 def celery_settings() -> dict[str, Any]:
@@ -90,42 +99,75 @@ def celery_settings() -> dict[str, Any]:
     }
 
 
-app = Celery("approvals", set_as_current=False)
+class Approvals(Celery):
+    """A Celery app that minds its manners: Celery's signals belong to everybody in a process, so that ours are connected where a worker or
+    beat of ours is made, and not where somebody merely imports us.
+    """
+
+    @property
+    def Worker(self) -> Any:  # noqa: N802  Celery's name
+        """What `celery worker` makes."""
+        _starts("worker")
+        signals.worker_init.connect(_open)
+        signals.worker_shutting_down.connect(_hand_back)
+        signals.worker_shutdown.connect(_close)
+        return super().Worker
+
+    @property
+    def Beat(self) -> Any:  # noqa: N802  Celery's name
+        """What `celery beat` makes."""
+        _starts("beat")
+        return super().Beat
+
+
+app = Approvals("approvals", set_as_current=False)
 app.add_defaults(celery_settings)
 
 
-@signals.setup_logging.connect
+def _starts(process: str) -> None:
+    signals.setup_logging.connect(_own_logging)
+    if not _given:
+        try:
+            telemetry.configure(settings(), process)
+        except SettingsError as exc:
+            raise SystemExit(str(exc)) from exc
+
+
+CHATTER = ("celery.worker.strategy", "celery.app.trace", "celery.beat")
+"""Two lines a ring and one a tick, which say nothing: what came of a ring is told by the flows."""
+
+
 def _own_logging(**_: Any) -> None:
     """Being connected is enough: Celery leaves the root logger alone."""
+    for name in CHATTER:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
-@signals.celeryd_init.connect
-def _worker_starts(**_: Any) -> None:
-    telemetry.configure(settings(), "worker")
+def _open(**_: Any) -> None:
+    """A worker that cannot work says so at once. A ledger that is merely away may come back: the first ring after that opens it."""
+    try:
+        runtime()
+    except SchemaMismatch as exc:
+        raise SystemExit(str(exc)) from exc
+    except LedgerDown as exc:
+        log.warning("ledger.down", error=str(exc))
 
 
-@signals.beat_init.connect
-def _beat_starts(**_: Any) -> None:
-    telemetry.configure(settings(), "beat")
-
-
-@signals.worker_shutting_down.connect
 def _hand_back(**_: Any) -> None:
     """SIGTERM: claim no more, let what is in flight come home."""
-    runtime().stopping.set()
+    for rt in _made:
+        rt.stopping.set()
 
 
-@signals.worker_shutdown.connect
-def _closed(**_: Any) -> None:
-    bootstrap.close(runtime())
+def _close(**_: Any) -> None:
+    while _made:
+        bootstrap.close(_made.pop())
     telemetry.flush()
 
 
 def worker() -> Any:
     """A Celery worker of this process, for `up`; `start` blocks until a signal ends it."""
     return app.Worker(
-        pool="threads",
-        concurrency=CONCURRENCY,
         loglevel=settings().log.level.upper(),
         without_mingle=True,
         without_gossip=True,

@@ -1,0 +1,191 @@
+"""A command goes in by the broker and its effect comes out by the broker, with the processes of the Procfile and nothing else."""
+
+import json
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.system.house import BOB, JANE, LEASE, QUIET, ROOT, House, approve, messages, publish, until
+from worker import bootstrap
+from worker.core.command import Command
+from worker.flows.accept import accept
+from worker.sandbox.server import running_sandbox
+from worker.settings import load
+
+pytestmark = pytest.mark.system
+
+ONE = [{"participants": [JANE]}]
+TWO = [{"participants": [BOB, JANE]}, {"participants": [JANE]}]
+UP = "from worker.settings import load; from worker.up import up; raise SystemExit(up(load()))"
+
+
+def steps(upstream, task):
+    """Who answered which step, in order."""
+    return [(e["step"], e["user"]) for e in upstream.journal(task)]
+
+
+def test_a_json_message_of_any_client_ends_applied_and_its_event_is_on_the_exchange(house, told, upstream):
+    task = upstream.task(steps=TWO)["id"]
+    house.open()
+    house.publish(approve("po-1", task, labels={"po": "1"}))
+    until(lambda: "submission.applied" in told.about(task), what="the event")
+    assert steps(upstream, task) == [(1, JANE)]
+    assert told.about(task) == ["submission.accepted", "response.recorded", "step.completed", "step.opened", "submission.applied"]
+    assert told.of("submission.applied")[0]["data"]["submission"]["labels"] == {"po": "1"}
+
+
+def test_everything_in_one_process_hears_what_another_process_accepted_at_the_next_tick(tmp_path, upstream, namespace, monkeypatch):
+    """The in-process broker carries no ring from one process to another: the ledger does, and the tick finds it."""
+    ledger = f"sqlite:///{tmp_path}/ledger.db"
+    task = upstream.task(steps=TWO)["id"]
+    with House(tmp_path, upstream.workiva_url, namespace=namespace, ledger=ledger, broker="memory://") as house:
+        up = house.run("up", [sys.executable, "-c", UP]).ready("ready.")
+        monkeypatch.chdir(tmp_path)
+        here = bootstrap.runtime(load(env=house.env))
+        accept(here, [Command(key="k", account="finance", grant="", task=task, action="approve", step=1, issued_at=time.time())])
+        house.ends("k", "applied")
+        bootstrap.close(here)
+        assert steps(upstream, task) == [(1, JANE)]
+        assert up.stop() == 0
+
+
+def test_the_bad_ones_lie_among_the_dead_with_their_reasons_and_hold_back_nobody(house, told, upstream):
+    task = upstream.task(steps=TWO)["id"]
+    house.env["APPROVALS_INTAKE__MAX_BYTES"] = "4096"
+    house.open()
+    publish(house.broker, house.namespace, [pickle.dumps({"key": "pickled"})], "application/x-python-serialize")
+    publish(house.broker, house.namespace, ['{"key": "malformed", ', json.dumps(approve("large", task, comment="x" * 5000))])
+    house.publish(approve("unknown", task, account="nobody"), approve("unpinned", task, step=None), approve("good", task))
+    house.ends("good", "applied")
+    dead = until(lambda: len(found := messages(house.broker, f"{house.namespace}.dead")) == 5 and found, what="five among the dead")
+    reasons = sorted(str(headers["x-approvals-reason"]) for headers, _ in dead)
+    for word in ("JSON", "larger", "pickled", "unknown account", "say pin or step"):
+        assert any(word in reason for reason in reasons), (word, reasons)
+    until(lambda: len(told.of("command.rejected")) == 5, what="five events")
+    assert sorted(e["data"]["reason"] for e in told.of("command.rejected")) == reasons
+    assert steps(upstream, task) == [(1, JANE)]
+
+
+def test_a_command_that_waited_while_a_person_approved_its_step_never_reaches_the_next_one(house, told, upstream):
+    """The accident with no retry at all: the command was for step 1, and what the worker happens to see is step 2."""
+    task = upstream.task(steps=TWO)["id"]
+    house.open()
+    intake = house.processes[1]
+    assert intake.stop() == 0
+    house.publish(approve("late", task))
+    upstream.person(task, BOB, "APPROVE")
+    house.start("intake", "intake2")
+    house.ends("late", "superseded")
+    assert steps(upstream, task) == [(1, BOB)]
+
+
+def test_a_worker_killed_between_the_effect_and_its_answer_leaves_one_effect(house, upstream):
+    task = upstream.task(steps=TWO)["id"]
+    house.open()
+    upstream.fault("act", "stall", when="after", task=task)
+    house.publish(approve("killed", task))
+    until(lambda: upstream.journal(task), what="the effect")
+    house.processes[0].kill()
+    house.worker("worker2")
+    house.ends("killed", "applied", LEASE + 15)
+    assert steps(upstream, task) == [(1, JANE)]
+
+
+def test_asked_to_end_a_worker_lets_what_is_in_flight_come_home(house, upstream):
+    task = upstream.task(steps=TWO)["id"]
+    house.open()
+    upstream.fault("act", "slow", when="after", seconds=1.5, task=task)
+    house.publish(approve("slow", task))
+    until(lambda: upstream.journal(task), what="the effect")
+    assert house.processes[0].stop(within=5.0) == 0
+    assert house.state("slow") == "applied"
+    assert "submission.applied" in house.processes[0].text()
+
+
+def test_a_worker_that_sleeps_past_its_lease_sends_nothing_when_it_wakes(tmp_path, postgres_url, rabbitmq_url, namespace):
+    """What it had sent is found by the other, what it had not is sent by the other; and its own gate stays shut."""
+    with (
+        running_sandbox(latency=0.2) as upstream,
+        House(tmp_path, upstream.workiva_url, namespace=namespace, ledger=postgres_url, broker=rabbitmq_url) as house,
+    ):
+        house.open()
+        sleeper = house.processes[0]
+        tasks = [upstream.task(steps=ONE)["id"] for _ in range(40)]
+        house.publish(*(approve(task, task) for task in tasks))
+        until(upstream.journal, what="the first effect")
+        sleeper.send(signal.SIGSTOP)
+        house.worker("worker2")
+        for task in tasks:
+            house.ends(task, "applied", QUIET + 20)
+        sleeper.send(signal.SIGCONT)
+        sent = [s.id for s in house.ledger.queries.listed(limit=100)]
+        until(
+            lambda: all(a["outcome"] for id_ in sent for a in house.ledger.queries.attempts(id_)),
+            what="the one that slept to settle what it had in hand",
+        )
+        assert {task: steps(upstream, task) for task in tasks} == {task: [(1, JANE)] for task in tasks}
+
+
+def test_two_workers_and_two_beats_do_everything_once(house, told, upstream):
+    tasks = [upstream.task(steps=TWO)["id"] for _ in range(60)]
+    house.start("beat", "beat2")
+    other = house.start("worker", "worker2")
+    house.open()
+    other.ready("ready.")
+    house.publish(*(approve(f"{task}/{n}", task, n, wait_for_turn=True) for task in tasks for n in (1, 2)))
+    for task in tasks:
+        house.ends(f"{task}/1", "applied")
+        house.ends(f"{task}/2", "applied", 60)
+    assert {task: steps(upstream, task) for task in tasks} == {task: [(1, JANE), (2, JANE)] for task in tasks}
+    until(lambda: len(told.of("submission.applied")) == 120, what="the events")
+    for task in tasks:
+        numbers = [int(e["sequence"]) for e in {e["id"]: e for e in list(told.events) if e["subject"] == task}.values()]
+        assert numbers == list(range(1, len(numbers) + 1)), "in order and without gaps"
+
+
+def test_without_beat_nothing_is_lost_and_beat_makes_up_for_it(house, upstream):
+    """A ring that was lost, here because nobody rang at all, costs the time until the next tick."""
+    house.open()
+    beat = house.processes[2]
+    assert beat.stop() == 0
+    task = upstream.task(steps=TWO)["id"]
+    upstream.fault("act", "reset", when="after", task=task)
+    house.publish(approve("doubt", task))
+    until(lambda: house.state("doubt") == "in_doubt", what="the doubt")
+    until(lambda: house.ledger.queries.due(), LEASE + QUIET, "its time to come")
+    assert house.state("doubt") == "in_doubt"
+    house.start("beat", "beat2")
+    house.ends("doubt", "applied")
+    assert steps(upstream, task) == [(1, JANE)]
+
+
+def test_a_program_that_imports_us_keeps_its_own_celery_and_its_logging(tmp_path):
+    """Importing reads no settings, takes nobody's current app, and connects to none of Celery's signals."""
+    program = """
+import celery
+from celery import signals
+mine = celery.Celery("host", broker="memory://")
+import worker.app
+assert celery.current_app._get_current_object() is mine, celery.current_app
+for name in ("setup_logging", "celeryd_init", "worker_init", "beat_init", "worker_shutting_down", "worker_shutdown"):
+    receivers = getattr(signals, name).receivers
+    assert not any("worker.app" in repr(r) for r in receivers), (name, receivers)
+"""
+    env = {"PATH": "", "PYTHONPATH": str(ROOT), "APPROVALS_NO_SUCH__KEY": "1", "APPROVALS_CONFIG": "/no/such/file"}
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("line", ["worker", "beat", "intake"])
+def test_a_process_with_settings_that_cannot_be_used_says_why_and_ends(tmp_path, line):
+    with House(tmp_path, "http://127.0.0.1:1", namespace="t", ledger="sqlite:///l.db", broker="memory://") as house:
+        house.env["APPROVALS_ACCOUNTS__FINANCE__LEASE"] = "1s"
+        process = house.start(line)
+        until(lambda: not process.running, what="its end")
+        assert process.stop() != 0
+        assert "accounts.finance.lease" in process.text()
+        assert "Traceback" not in process.text()
