@@ -324,17 +324,9 @@ def tell(runtime: Runtime, namespace: str, messages: Sequence[RejectedMessage], 
 
 
 def serve(configured: settings.Settings, runtime: Runtime, stop: threading.Event) -> None:
-    """Take commands until *stop*: what `main` does, for a process that does other things, too."""
-    namespace = configured.namespace
-    intake = Intake(
-        configured.broker.url,
-        Door(namespace, configured.intake.max_bytes),
-        lambda commands: accept(runtime, commands),
-        lambda messages: tell(runtime, namespace, messages, time.time()),
-        batch=configured.intake.batch,
-    )
-    log.info("intake.started", queue=Names(namespace).commands)
-    intake.run(stop)
+    """Take commands until *stop*; the batch in hand is finished first."""
+    log.info("intake.started", queue=Names(configured.namespace).commands)
+    of(configured, runtime).run(stop)
 
 
 def of(configured: Settings, runtime: Runtime) -> Intake:
@@ -359,9 +351,8 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     runtime = bootstrap.runtime(configured)
-    log.info("intake.started", queue=Names(configured.namespace).commands)
     try:
-        of(configured, runtime).run(stop)
+        serve(configured, runtime, stop)
     finally:
         bootstrap.close(runtime)
         telemetry.flush()
