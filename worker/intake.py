@@ -35,7 +35,6 @@ from worker.core.times import iso
 from worker.errors import LedgerDown
 from worker.flows import Runtime
 from worker.flows.accept import Accepted, Conflict, Existing, Outcome, Rejected, accept
-from worker.settings import Settings
 from worker.wire import REASON, REJECTED_AT, REQUEUED, Door, Refused, RejectedMessage, parse, rejected, safe
 
 _R = TypeVar("_R")
@@ -329,7 +328,7 @@ def serve(configured: settings.Settings, runtime: Runtime, stop: threading.Event
     of(configured, runtime).run(stop)
 
 
-def of(configured: Settings, runtime: Runtime) -> Intake:
+def of(configured: settings.Settings, runtime: Runtime) -> Intake:
     """The intake that the settings ask for, on the ledger of *runtime*. Connects when it is run."""
     namespace = configured.namespace
     return Intake(
