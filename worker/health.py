@@ -39,9 +39,9 @@ class Beat:
 
 def place(settings: Settings) -> Path:
     """The directory of the beats: one for each user, namespace and ledger of this host."""
-    url = settings.ledger.url
+    url = str(settings.ledger.url)
     path = url.removeprefix("sqlite:///")
-    url = f"sqlite:///{Path(path).absolute()}" if path != url else url.redacted
+    url = f"sqlite:///{Path(path).absolute()}" if path != url else settings.ledger.url.redacted
     name = f"{settings.namespace}-{os.getuid()}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
     return Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / name
 

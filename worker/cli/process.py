@@ -147,6 +147,9 @@ def _live(s: Session) -> list[dict[str, Any]]:
 
 
 def _ready(s: Session) -> list[dict[str, Any]]:
+    import worker.broker
+    import worker.ledger  # noqa: F401  loading our own code is no server's delay
+
     def ledger() -> None:
         with s.ledger() as opened:
             opened.queries.now()

@@ -64,6 +64,8 @@ def translated(exc: Exception) -> Failure | None:
             return None  # whoever read our output has enough: click sees to it
         case ConnectionError():
             return Failure(f"the broker cannot be used: {_one_line(exc)}. See `broker.url` in `approvals config`, and `approvals doctor`")
+    if type(exc).__module__.startswith("alembic."):
+        return Failure(f"the ledger cannot be migrated: {_one_line(exc)}. Was it made by a newer release? Then run that one")
     if type(exc).__module__.startswith("sqlalchemy."):
         said = getattr(exc, "orig", None) or exc
         return Failure(f"the ledger's database says: {_one_line(said)}. See `ledger.url` in `approvals config`")
@@ -98,9 +100,12 @@ class Session:
         except OSError as exc:
             raise LedgerDown(f"{exc.strerror}: {exc.filename}") from exc
         try:
-            if ledger.database.sqlite:
+            try:
+                ledger.check()
+            except SchemaMismatch:
+                if not ledger.database.sqlite:
+                    raise
                 ledger.migrate()
-            ledger.check()
             yield ledger
         finally:
             ledger.close()
