@@ -1,0 +1,652 @@
+"""One world: the real flows, core, ledger and connector against the simulated Workiva, with everything that may go wrong, in virtual time.
+
+A tape of bytes decides all of it (`tape`), so a world can be run again, and made smaller. First the storm, as long as there is tape; then
+the calm: nothing goes wrong any more, time runs on until nothing is due, past quiet periods and vigils. Then `judge` compares what the
+ledger says with the sandbox's journal, which knows every effect by the comment that this harness chose for its command.
+
+A conforming world keeps PROTOCOL's assumptions: no effect later than cut-off + slack after its request, no pause between gate and write and
+no lag of reads beyond slack, clocks that do not jump. In another one effects may come hours late.
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import sqlalchemy as sa
+
+from tests.faults.simulated import Broken, Look, Simulated, answered, asked
+from tests.faults.tape import Tape
+from worker.core.command import Command
+from worker.core.pins import pin_of
+from worker.core.submission import NotNow, Rules
+from worker.errors import LedgerDown
+from worker.flows import Account, Runtime
+from worker.flows.accept import accept
+from worker.flows.poll import poll
+from worker.flows.resolve import cancel, resolve
+from worker.flows.submit import submit
+from worker.ledger import Ledger, tables
+from worker.sandbox.faults import Fault, Faulty, Script
+from worker.sandbox.life import Task
+from worker.sandbox.workiva import Workiva as Upstream
+from worker.sandbox.workspace import Client, Entry, Workspace
+from worker.upstreams.auth import Grant
+from worker.upstreams.workiva import ACTIONS, Workiva
+
+START = 1_800_000_000.0
+ME, OTHER = "jane", "joe"
+"""The users that our two grants act as. Everybody else is a person; and jane may act by hand, too."""
+
+RULES = {"deadline": 25.0, "lease": 30.0, "cutoff": 29.0, "slack": 20.0}
+LAG = 5.0
+"""Seconds that a read may be behind the truth, and that lie between gate and write at most. With `LATE` below cut-off + slack."""
+LATE = (2.0, 12.0, 30.0, 38.0)
+TOO_LATE = (60.0, 110.0, 700.0, 4000.0)
+NAME = "finance"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How likely things are. None: the tape decides."""
+
+    conforming: bool = True
+    faults: float = 0.35
+    late: float = 0.06
+    people: float = 0.06
+    pauses: float = 0.05
+    others: float = 0.05
+    crash: float = 0.02
+    ledger: float = 0.03
+    stale: float = 0.05
+    eager: float = 0.25
+    by_hand: float = 0.08
+    early: float = 0.0
+    when_exposed: str | None = None
+    exposed: bool | None = None
+    frozen: bool | None = None
+    marks: bool | None = None
+    pinned: bool | None = None
+    commands: int | None = None
+    tasks: int | None = None
+    plain: bool = False
+
+
+class Crash(BaseException):
+    """This worker is dead, in the middle of whatever it did."""
+
+
+class Hand:
+    """The clock of everything; only the world moves it."""
+
+    now = START
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def new_ledger(path: str) -> tuple[Ledger, Hand]:
+    """One ledger for many worlds: its file, its tables and its compiled SQL stay, its rows do not."""
+    hand = Hand()
+    ledger = Ledger(f"sqlite:///{path}", clock=hand, pool=4)
+    ledger.migrate()
+    return ledger, hand
+
+
+@dataclass(slots=True, eq=False)
+class Plan:
+    """One command, and what its requester saw."""
+
+    command: Command
+    issued: Task
+    step: int | None
+    pinned: bool
+    id: str = ""
+    sends: list["Send"] = field(default_factory=list)
+    person_took_over: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.command.comment or ""
+
+
+@dataclass(slots=True, eq=False)
+class Send:
+    """One request with an effect that left a worker. `look`: what it rested on; `before`: earlier ones that may have had an effect."""
+
+    plan: Plan
+    look: Look | None
+    at: float
+    before: list["Send"]
+    plan_step: int | None = None
+    plan_issued: Task | None = None
+    proven_unsent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What the journal shows of a command."""
+
+    entry: Entry
+    send: Send
+
+
+class Stopping(threading.Event):
+    """A process's wish to stop; waiting is virtual."""
+
+    def __init__(self, world: "World") -> None:
+        super().__init__()
+        self._world = world
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._world.pass_time(timeout or 0.0)
+        return self.is_set()
+
+
+class Verbs:
+    """The ledger's verbs, and how a process or a connection dies around a commit."""
+
+    def __init__(self, verbs: Any, world: "World") -> None:
+        self._verbs, self._world = verbs, world
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._verbs, name)
+
+    def claim(self, *args: Any) -> Any:
+        return self._world.around("claim", lambda: self._verbs.claim(*args))
+
+    def settle(self, *args: Any) -> Any:
+        return self._world.around("settle", lambda: self._verbs.settle(*args))
+
+    def accept(self, *args: Any) -> Any:
+        return self._world.around("accept", lambda: self._verbs.accept(*args))
+
+
+class Brittle:
+    """The ledger as one process has it."""
+
+    def __init__(self, ledger: Ledger, world: "World") -> None:
+        self._ledger = ledger
+        self.submissions = Verbs(ledger.submissions, world)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+
+class World:
+    """See the module."""
+
+    def __init__(self, tape: Tape, options: Options, ledger: Ledger, hand: Hand) -> None:
+        self.tape, self.options, self.ledger, self.hand = tape, options, ledger, hand
+        hand.now = START
+        self.trace: list[str] = []
+        self.stack: list[tuple[str, Runtime]] = []
+        self.workers = 0
+        self.workspace = Workspace(now=hand)
+        self.workspace.clients = {"me": Client("secret", ME), "other": Client("secret", OTHER)}
+        self.script = Script()
+        self.upstream = Faulty(Upstream(self.workspace), self.script, cutoff=RULES["cutoff"])
+        self.late: dict[int, Send] = {}
+        self.effects: list[Effect] = []
+        self.plans: list[Plan] = []
+        self.strangers: dict[str, list[float]] = defaultdict(list)
+        self.answered: dict[tuple[str, str], float] = {}
+        self.seen_first: dict[str, float] = {}
+        self.baselines: set[str] = set()
+        self.read_badly: set[str] = set()
+        self.stuck = False
+        self._wipe()
+        self._make()
+
+    # -- what there is
+
+    def _wipe(self) -> None:
+        o, tape = self.options, self.tape
+        self.proven = not tape.happens(0.15)
+
+        def work(c: sa.Connection) -> None:
+            for table in reversed(tables.metadata.sorted_tables):
+                c.execute(sa.delete(table))
+            if self.proven:
+                rows = [{"account": NAME, "grant": g, "acts_as": u, "state": "proven", "at": START} for g, u in self.grants.items()]
+                c.execute(sa.insert(tables.grants), rows)
+
+        self.grants = {"me": ME, "other": OTHER}
+        self.ledger.database.write(work)
+        self.marks = o.marks if o.marks is not None else not tape.happens(0.15)
+        self.frozen = o.frozen if o.frozen is not None else tape.happens(0.15)
+        exposed = o.when_exposed or tape.pick(("once", "once", "resend", "resend", "park"))
+        self.workspace.switches = self.workspace.switches.turned(modified_frozen=self.frozen)
+        self.account = Account(
+            name=NAME,
+            kind="workiva",
+            connector=Workiva("http://upstream/workiva", grants={n: Grant(n, "secret") for n in self.grants}),
+            rules=Rules(**RULES, when_exposed=exposed, marks=self.marks),  # type: ignore[arg-type]
+            grants=self.grants,
+            expires_after=300.0,
+            actions=ACTIONS,
+        )
+        self.say(f"world: when_exposed={exposed} marks={self.marks} frozen={self.frozen} proven={self.proven}")
+
+    def _make(self) -> None:
+        o, tape = self.options, self.tape
+        for _ in range(o.tasks or tape.pick((1, 1, 1, 2, 3))):
+            steps = []
+            for n in range(2 if o.plain else tape.pick((2, 2, 1, 3))):
+                us = n == 0 or (tape.happens(0.5) if o.exposed is None else o.exposed)
+                people = ([ME] if us else []) + tape.pick((["bob"], [], ["bob", "eve"], [OTHER], [OTHER, "bob"]) if us else (["bob"], [OTHER]))
+                if o.plain:
+                    people = ([ME] if us else []) + ["bob"]
+                steps.append({"participants": people, "mode": "ONE" if o.plain else tape.pick(("ONE", "ONE", "ALL"))})
+            task = self.workspace.make({"title": "t", "steps": steps, "owner": "ann", "assignees": ["ann", ME]})
+            self.say(f"task {self.short(task.id)}: " + "; ".join(f"{','.join(s.participants)} {s.mode}" for s in task.steps))
+        self.pass_time(1000.0)
+        self.ids = list(self.workspace.tasks)
+        self.to_come = o.commands or tape.pick((1, 1, 2, 2, 3, 4))
+        feed = tape.happens(0.3)
+        for id_ in [""] if feed else self.ids:
+            self.ledger.watches.add(NAME, id_, 300.0)
+        if tape.happens(0.5):
+            self.quietly(lambda: self.work(poll))
+            self.baselines = set(self.ids)
+
+    def boot(self) -> float:
+        """The boot-time clock."""
+        return self.hand.now - START + 5000.0
+
+    def short(self, id_: str) -> str:
+        return "T" + str([*self.workspace.tasks].index(id_) + 1)
+
+    def say(self, text: str) -> None:
+        who = self.stack[-1][0] if self.stack else "--"
+        self.trace.append(f"{self.hand.now - START - 1000:9.2f} {who:3} {text}")
+
+    def quietly(self, act: Callable[[], Any]) -> None:
+        """Without anything special."""
+        tape, self.tape = self.tape, Tape(b"")
+        act()
+        self.tape = tape
+
+    # -- time, people, other workers
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass; effects come when they are due."""
+        until = self.hand.now + seconds
+        while due := sorted((p for p in self.upstream.pending if p.due <= until), key=lambda p: p.due):
+            self.hand.now = max(self.hand.now, due[0].due)
+            before = len(self.workspace.journal)
+            self.upstream.land(due[0])
+            self._note(before, self.late.pop(id(due[0]), None), "comes late: ")
+        self.hand.now = until
+
+    def _note(self, before: int, send: Send | None, how: str = "") -> None:
+        for e in self.workspace.journal[before:]:
+            self.say(f"{how}{e.by} {e.user} {e.action} {e.comment or ''} on {self.short(e.task)} step {e.step} round {e.round}")
+            if e.by == "person":
+                self.strangers[e.task].append(e.at)
+            elif send:
+                self.effects.append(Effect(e, send))
+            self.answered[e.task, e.user] = self.hand.now
+
+    def moment(self, *, bounded: bool = False) -> None:
+        """Between two steps of a worker."""
+        o = self.options
+        if bounded:
+            happens = self.tape.event([("pause", o.pauses), ("person", o.people)])
+        else:
+            happens = self.tape.event([("person", o.people), ("pause", o.pauses), ("other", o.others), ("crash", o.crash), ("stop", 0.005)])
+        match happens:
+            case "pause":
+                self.pass_time(self.tape.pick((0.3, 1.5, 4.0) if bounded else (0.3, 1.5, 4.0, 31.0, 90.0, 200.0)))
+                self.say("was paused")
+            case "person":
+                self.person()
+            case "other" if len(self.stack) < 3:
+                self.pass_time(self.tape.pick((0.0, 31.0, 90.0)))
+                self.work(submit if not self.tape.happens(0.2) else poll)
+            case "crash" if self.stack:
+                raise Crash
+            case "stop" if self.stack:
+                self.stack[-1][1].stopping.set()
+
+    def person(self) -> None:
+        """Somebody acts in Workiva's own pages."""
+        id_ = self.ids[0] if len(self.ids) == 1 else self.tape.pick(self.ids)
+        task, before = self.workspace.tasks[id_], len(self.workspace.journal)
+        by_hand = self.tape.happens(self.options.by_hand)
+        what = self.tape.pick(("APPROVE", "APPROVE", "resubmit", "resubmit", "restart", "edit", "REJECT"))
+        self.pass_time(0.05)
+        step = task.steps[task.active] if task.active is not None else None
+        who = next((u for u in (step.participants if step else ()) if (u == ME if by_hand else u not in {ME, OTHER})), None)
+        if who and self.hand.now - self.answered.get((id_, who), 0.0) < 1.5:
+            return  # two responses of one person do not come this close (C2)
+        if what in {"APPROVE", "REJECT", "resubmit"} and who:
+            self.upstream.upstream.person(id_, "REJECT" if what == "resubmit" else what, who, "by hand")
+        if what == "resubmit":
+            self.pass_time(1.5)
+            self.upstream.upstream.person(id_, "SUBMIT", "ann")
+        elif what == "restart":
+            self.upstream.upstream.person(id_, "RESTART", "ann")
+        elif what == "edit":
+            self.upstream.upstream.edit(id_, [{"op": "replace", "path": "/title", "value": f"t{self.hand.now:.2f}"}])
+        self._note(before, None)
+        self.pass_time(0.05)
+
+    def work(self, verb: Callable[[Runtime, str], Any] = submit) -> None:
+        """A worker process takes a turn."""
+        self.workers += 1
+        rt = Runtime(
+            ledger=Brittle(self.ledger, self),  # type: ignore[arg-type]
+            engine=Simulated(self),  # type: ignore[arg-type]
+            accounts={NAME: self.account},
+            sinks={},
+            dice=lambda: 0.5,
+            stopping=Stopping(self),
+            turn=1e9,
+        )
+        self.stack.append((f"w{self.workers}", rt))
+        try:
+            verb(rt, NAME)
+        except Crash:
+            self.say("CRASH")
+        except LedgerDown:
+            self.say("the ledger is down")
+        finally:
+            self.stack.pop()
+
+    def around(self, what: str, verb: Callable[[], Any]) -> Any:
+        """A transaction, and what may become of it."""
+        p = self.options.ledger / 5
+        happens = self.tape.event([(n, p) for n in ("crash before", "crash after", "down before", "down after", "pause after")])
+        if happens:
+            self.say(f"{what}: {happens} the commit")
+        if happens == "crash before":
+            raise Crash
+        if happens == "down before":
+            raise LedgerDown("cannot be reached")
+        out = verb()
+        if happens == "crash after":
+            raise Crash
+        if happens == "down after":
+            raise LedgerDown("the commit's outcome is unknown")
+        if happens == "pause after":
+            self.pass_time(self.tape.pick((1.0, 3.0, 31.0, 90.0)))
+        for begun in getattr(out, "begun", ()):
+            self.say(f"in_doubt is written: {begun.submission.command.comment}#{begun.attempt.n}")
+        for s in getattr(out, "told", ()):
+            self.say(f"{s.command.comment} is {s.state}: {s.reason}")
+        return out
+
+    # -- an exchange
+
+    def exchange(self, ex: Any, request: httpx.Request) -> httpx.Response:
+        """One request reaches the upstream or does not, and its answer comes or does not. Raises Broken."""
+        task, act = request.url.path.split("/")[3] if request.url.path.count("/") > 2 else "", request.method == "POST"
+        fault = self._fate(act)
+        send, look, before = None, None, len(self.workspace.journal)
+        if act and (fault is None or fault.what != "refuse"):
+            send = self._send(ex, request)
+        if not act and task:
+            behind = fault.seconds or 0.0 if fault and fault.what == "stale" else 0.0
+            then = [v for v in self.workspace._past[task] if v.at <= self.hand.now - behind + 0.001][-1].task
+            look = Look(self.hand.now - behind, then) if then else None
+        if fault:
+            self.script.add(fault)
+        delivery = self.upstream(asked(request))
+        self.script.clear()
+        told = f"{self.text(request)}{' ~ ' + _told(fault) if fault else ''}"
+        if act or fault:
+            self.say(told)
+        if delivery.pending and send:
+            self.late[id(delivery.pending)] = send
+        self._note(before, send, "effect: ")
+        limit = max(0.0, ex.until - self.boot())
+        if delivery.how == "refuse":
+            ex.handed = False  # no connection, so the body was never asked for
+            raise Broken("connect")
+        if delivery.how in {"reset", "close", "half_head", "half_body", "garbage"}:
+            self.pass_time(0.02)
+            raise Broken("answer lost")
+        wait = delivery.wait if delivery.wait else self.tape.pick((0.02, 0.02, 0.02, 0.5, 3.0))
+        self.pass_time(min(wait, limit))
+        if wait >= limit or delivery.how == "stall":
+            raise Broken("deadline")
+        response = delivery.answer()
+        if response is None or response.headers.get("Content-Encoding"):
+            raise Broken("answer lost")
+        if send and response.status in {401, 429}:
+            send.proven_unsent = True
+        if look and response.status == 200:
+            self.seen_first.setdefault(task, look.at)
+            if (name := _asker(ex.tag)) is not None:
+                ex.bag.looks[name] = look
+        self.moment()
+        return answered(response, request)
+
+    def _send(self, ex: Any, request: httpx.Request) -> Send:
+        name = _plain(_comment(request))
+        plan = next(p for p in self.plans if p.name == name)
+        before = [s for s in plan.sends if not s.proven_unsent]
+        send = Send(plan, ex.bag.looks.get(name), self.hand.now, before, plan.step, plan.issued)
+        plan.sends.append(send)
+        return send
+
+    def _fate(self, act: bool) -> Fault | None:
+        o, tape = self.options, self.tape
+        happens = tape.event([("late", o.late if act else 0.0), ("stale", 0.0 if act else o.stale), ("fault", o.faults)])
+        if happens == "late":
+            seconds = tape.pick(LATE if o.conforming or tape.happens(0.3) else TOO_LATE)
+            return Fault("act", "late", seconds=seconds, status=tape.pick((None, None, 502, 409)))
+        if happens == "stale":
+            return Fault("read", "stale", seconds=tape.pick((0.3, 1.0, LAG)))
+        if not happens:
+            return None
+        if not act:
+            return tape.pick(READS)
+        return tape.pick(ACTS)
+
+    def text(self, request: httpx.Request) -> str:
+        """A request in a few words."""
+        id_ = request.url.path.split("/")[3] if request.url.path.count("/") > 2 else ""
+        return f"{request.method} {self.short(id_) if id_ else 'tasks'} {_comment(request) or ''}".strip()
+
+    # -- the requester
+
+    def command(self) -> None:
+        """A new command comes in: issued after a look, accepted some time later."""
+        self.to_come -= 1
+        o, tape = self.options, self.tape
+        id_ = self.ids[0] if len(self.ids) == 1 else tape.pick(self.ids)
+        task = self.workspace.tasks[id_]
+        active = None if task.active is None else task.active + 1
+        number = min(len(task.steps), (active or 1) + (0 if o.plain else tape.pick((0, 0, 0, 0, 1))))
+        action = "approve" if o.plain else tape.pick(("approve",) * 9 + ("reject", "skip", "restart", "cancel", "submit"))
+        grant = "me" if o.plain else tape.pick(("me", "me", "me", "other"))
+        on_step = action in {"approve", "reject", "skip"}
+        pinned = (tape.happens(0.5) if o.pinned is None else o.pinned) and on_step
+        name = f"C{len(self.plans) + 1}"
+        command = Command(
+            key=f"k{name}",
+            account=NAME,
+            grant=grant,
+            task=id_,
+            action=action,
+            issued_at=self.hand.now,
+            pin=self._pin(id_, number) if pinned else None,
+            step=number if on_step and not pinned else None,
+            comment=name,
+            not_after=self.hand.now + tape.pick((300.0, 150.0, 900.0)),
+            wait_for_turn=not o.plain and tape.happens(0.5),
+        )
+        plan = Plan(command, task, number if on_step else None, pinned)
+        self.plans.append(plan)
+        self.say(f"{name}: {grant} is to {action} {self.short(id_)} step {number}{' (pinned)' if pinned else ''}")
+        self.pass_time(0.05)
+        if tape.happens(o.early):
+            self.person()
+        self.pass_time(tape.pick((0.05, 0.05, 5.0, 60.0)))
+        while not plan.id:
+            self.work(lambda rt, _: self._accept(rt, plan))
+            self.pass_time(0.05)
+
+    def _accept(self, rt: Runtime, plan: Plan) -> None:
+        plan.id = accept(rt, [plan.command])[0].id  # type: ignore[union-attr]  # there is nothing to reject
+
+    def _pin(self, id_: str, number: int) -> str:
+        """What `approvals task show` would print."""
+        found: list[Any] = []
+
+        def ask() -> None:
+            flow = self.account.connector.read(id_)
+            request = next(flow)
+            request.headers["authorization"] = f"Bearer {self._token()}"
+            try:
+                flow.send(answered(self.upstream(asked(request)).answer(), request))
+            except StopIteration as end:
+                found.append(end.value)
+
+        self.quietly(ask)
+        return pin_of(self.account.connector.realm, found[0], number).token()
+
+    def _token(self) -> str:
+        flow = self.account.connector.credentials("me").fetch()
+        request = next(flow)
+        try:
+            flow.send(answered(self.upstream(asked(request)).answer(), request))
+        except StopIteration as end:
+            return str(end.value.value)
+        raise AssertionError
+
+    def decide(self) -> None:
+        """A person looks after what is parked, with the truth before their eyes; or cancels what waits."""
+        rows = {r.id: r for r in self.ledger.queries.listed()}
+        for plan in self.plans:
+            row = rows.get(plan.id)
+            if row is None:
+                continue
+            try:
+                if row.state in {"parked", "misapplied", "duplicated"}:
+                    done = [e for e in self.effects if e.send.plan is plan]
+                    pending = any(s.plan is plan for s in self.late.values())
+                    task = self.workspace.tasks[plan.command.task]
+                    retry = not done and not pending and task.active is not None and self.tape.happens(0.6)
+                    pin = self._pin(task.id, task.active + 1) if retry and task.active is not None else None
+                    self.quietly(lambda: self._resolve(plan, "applied" if done else "retry" if retry else "abandoned", pin))
+                    if retry:
+                        plan.issued, plan.pinned, plan.sends = task, True, []
+                        plan.step = (task.active or 0) + 1 if plan.step else None
+                    else:
+                        plan.person_took_over = True
+                elif row.state in {"pending", "waiting"} and self.tape.happens(0.5):
+                    self.work(lambda rt, _: cancel(rt, plan.id))
+                    self.say(f"{plan.name}: a person cancels it")
+            except NotNow:
+                pass
+
+    def _resolve(self, plan: Plan, verdict: Any, pin: str | None) -> None:
+        self.work(lambda rt, _: resolve(rt, plan.id, verdict, "seen", pin))
+        self.say(f"{plan.name}: a person resolves it as {verdict}")
+
+    # -- the two halves
+
+    def run(self) -> None:
+        """The storm, then the calm."""
+        self.command()
+        for _ in range(24):
+            if self.tape.spent or (not self.to_come and self._due() is None):
+                break
+            self._turn()
+        self.tape.end()
+        while self.to_come:
+            self.command()
+        for _ in range(250):
+            due = self._due()
+            if due is None and not self.upstream.pending:
+                break
+            self.pass_time(max(7.0, min(due or 1e12, *[p.due for p in self.upstream.pending], 1e12) - self.hand.now))
+            self.work()
+        else:
+            self.stuck = True
+        self.pass_time(400.0)
+        self.work(poll)
+
+    def _turn(self) -> None:
+        match self.tape.event([("command", 0.3 if self.to_come else 0.0), ("person", self.options.people), ("poll", 0.08), ("decide", 0.06)]):
+            case "command":
+                self.command()
+            case "person":
+                self.person()
+            case "poll":
+                self.work(poll)
+            case "decide":
+                self.decide()
+            case _:
+                due = self._due()
+                wait = 0.0 if due is None else max(0.0, due - self.hand.now)
+                self.pass_time(self.tape.pick((wait, wait, wait, 1.0, 35.0, 95.0)))
+                if wait < 95.0:
+                    self.work()
+
+    def _due(self) -> float | None:
+        with self.ledger.database.read() as c:
+            found: float | None = c.exec_driver_sql("SELECT min(next_at) FROM submissions").scalar()
+        return found
+
+
+def _comment(request: httpx.Request) -> str | None:
+    import json
+
+    return json.loads(request.content).get("comment") if request.method == "POST" and request.content[:1] == b"{" else None
+
+
+def _plain(comment: str | None) -> str:
+    return (comment or "").split(" [")[0]
+
+
+def _asker(tag: Any) -> str | None:
+    """The command that a look or a send is made for."""
+    claimed = getattr(tag, "claimed", None) or getattr(tag, "begun", None)
+    return claimed.submission.command.comment if claimed else None
+
+
+def _told(fault: Fault) -> str:
+    more: Mapping[str, Any] = {"status": fault.status, "seconds": fault.seconds, "retry_after": fault.retry_after}
+    either = {"reset", "close", "stall", "status", "slow"}
+    return " ".join([fault.what, *([fault.when] if fault.what in either else []), *[f"{k}={v}" for k, v in more.items() if v is not None]])
+
+
+ACTS = (
+    Fault("act", "reset", when="after"),
+    Fault("act", "reset", when="before"),
+    Fault("act", "close", when="after"),
+    Fault("act", "half_body"),
+    Fault("act", "half_head"),
+    Fault("act", "garbage"),
+    Fault("act", "malformed"),
+    Fault("act", "bad_gzip"),
+    Fault("act", "status", when="after", status=500),
+    Fault("act", "status", when="before", status=503),
+    Fault("act", "status", when="before", status=409),
+    Fault("act", "status", when="before", status=400),
+    Fault("act", "slow", seconds=20.0),
+    Fault("act", "slow", seconds=27.0),
+    Fault("act", "slow", seconds=33.0, when="after"),
+    Fault("act", "slow", seconds=36.0),
+    Fault("act", "stall", when="before"),
+    Fault("act", "throttle", retry_after=4),
+    Fault("act", "throttle"),
+    Fault("act", "expire"),
+    Fault("act", "refuse"),
+)
+READS = (
+    Fault("read", "reset"),
+    Fault("read", "status", status=503),
+    Fault("read", "throttle", retry_after=3),
+    Fault("read", "expire"),
+    Fault("read", "malformed"),
+    Fault("read", "refuse"),
+    Fault("read", "slow", seconds=8.0, when="after"),
+    Fault("read", "stall"),
+)
