@@ -142,6 +142,33 @@ class TestSources:
     def test_a_file_that_was_named_must_exist(self, tmp_path):
         assert faults(tmp_path / "none.toml") == [f"{tmp_path}/none.toml: there is no such file"]
 
+    def test_the_mapping_is_read_and_not_the_environment_behind_it(self, write, monkeypatch):
+        monkeypatch.setenv("APPROVALS_NAMESPACE", "outside")
+        monkeypatch.setenv("APPROVALS_LEDGR__URL", "x")
+        assert load(write(""), {"APPROVALS_LOG__LEVEL": "debug"}).namespace == "approvals"
+        assert Settings().namespace == "approvals"
+        monkeypatch.delenv("APPROVALS_LEDGR__URL")
+        assert load(write("")).namespace == "outside"
+
+    @pytest.mark.parametrize("keys", ["new,old", " new , old ", '["new", "old"]', ' ["new","old"] '])
+    def test_a_list_is_written_as_json_or_with_commas(self, write, tmp_path, keys):
+        path = write("")
+        (found,) = {load(path, {"APPROVALS_LEDGER__ENCRYPTION_KEYS": keys}).ledger.encryption_keys}
+        assert [key.get_secret_value() for key in found] == ["new", "old"]
+        write(keys + "\n", "secrets/ledger__encryption_keys")
+        assert load(path, {"APPROVALS_SECRETS_DIR": f"{tmp_path}/secrets"}).ledger.encryption_keys == found
+
+    def test_only_files_named_after_a_key_are_secrets_of_ours(self, write, tmp_path):
+        path = write("")
+        for name in ("token", "namespace", "kubernetes.io/service__account"):
+            write("other", f"secrets/{name}")
+        assert load(path, {"APPROVALS_SECRETS_DIR": f"{tmp_path}/secrets"}).namespace == "approvals"
+
+    def test_a_list_is_replaced_and_a_section_completed(self, write):
+        path = write('[sinks.exchange]\nexchange = "x"\nevents = ["step.*", "submission.*"]')
+        sink = load(path, {"APPROVALS_SINKS__EXCHANGE__EVENTS": "*"}).sinks["exchange"]
+        assert (sink.exchange, sink.events) == ("x", ("*",))
+
     def test_variables_of_other_programs_are_left_alone(self, write):
         assert load(write(""), {"APPROVALS_TEST_POSTGRES": "x", "LEDGER__URL": "y"}) == Settings()
 
@@ -178,7 +205,7 @@ url = "sqlite://"
             "accounts.old.timezone",
             "accounts.tower.kind",
             "broker",
-            "brokr",
+            "brokr.url",
             "ledgr",
             "sinks.erp.kind",
         ]
@@ -213,6 +240,55 @@ url = "sqlite://"
 
     def test_a_section_is_no_value(self, write):
         assert paths(write(""), {"APPROVALS_LEDGER__URL": "sqlite://", "APPROVALS_LEDGER__URL__X": "1"}) == ["ledger.url"]
+        assert set(paths(write(""), {"APPROVALS_BROKER": "x", "APPROVALS_BROKER__URL": "memory://"})) == {"broker"}
+
+    @pytest.mark.parametrize(
+        ("name", "key"),
+        [
+            ("LEDGR__URL", "ledgr.url"),
+            ("LEDGER__ULR", "ledger.ulr"),
+            ("NAMESPACE__X", "namespace.x"),
+            ("CONFIG__X", "config.x"),
+            ("ACCOUNTS__FINANCE__COLOUR", "accounts.finance.colour"),
+            ("ACCOUNTS__FINANCE__GRANTS__JANE__CLIENT_SECRT", "accounts.finance.grants.jane.client_secrt"),
+        ],
+    )
+    def test_a_misspelt_variable_or_secret_is_told(self, write, tmp_path, name, key):
+        path = write(ACCOUNT)
+        assert faults(path, {f"APPROVALS_{name}": "hunter2"}) == [f"{key}: unknown key (environment APPROVALS_{name})"]
+        write("hunter2", f"secrets/{name.lower()}")
+        assert faults(path, {"APPROVALS_SECRETS_DIR": f"{tmp_path}/secrets"}) == [f"{key}: unknown key ({tmp_path}/secrets/{name.lower()})"]
+
+    def test_a_folder_of_secrets_must_exist_and_hold_text(self, write, tmp_path):
+        path = write("")
+        assert paths(path, {"APPROVALS_SECRETS_DIR": f"{tmp_path}/none"}) == ["secrets_dir"]
+        (tmp_path / "secrets").mkdir()
+        (tmp_path / "secrets/broker__url").write_bytes(b"hunter2\xff")
+        (fault,) = faults(path, {"APPROVALS_SECRETS_DIR": f"{tmp_path}/secrets"})
+        assert fault.startswith("secrets_dir: ")
+        assert "hunter" not in fault
+
+    def test_a_secret_that_the_library_passes_over_is_told(self, write, tmp_path):
+        path = write("")
+        write("memory://", "elsewhere")
+        (tmp_path / "secrets/..data").mkdir(parents=True)
+        write("debug", "secrets/..data/log__level")
+        (tmp_path / "secrets/log__level").symlink_to("..data/log__level")  # as Kubernetes mounts them
+        env = {"APPROVALS_SECRETS_DIR": f"{tmp_path}/secrets"}
+        assert load(path, env).log.level == "debug"
+        (tmp_path / "secrets/broker__url").symlink_to(tmp_path / "elsewhere")
+        assert paths(path, env) == ["secrets_dir"]
+
+    def test_a_broken_list_hides_no_other_fault_and_is_not_shown(self, write):
+        env = {"APPROVALS_LEDGER__ENCRYPTION_KEYS": '["hunter2', "APPROVALS_LOG__LEVEL": "loud", "APPROVALS_SINKS": "{hunter2"}
+        found = faults(write(""), env)
+        assert [fault.partition(":")[0] for fault in found] == ["ledger.encryption_keys", "log.level", "sinks"]
+        assert "hunter" not in str(found)
+
+    def test_accounts_that_are_no_section(self, write):
+        path = write("")
+        write("accounts = 5", "accounts.d/a.toml")
+        assert paths(path) == ["accounts"]
 
     def test_two_grants_of_one_workspace_may_not_act_as_one_user(self, write):
         second = ACCOUNT.replace('[accounts.finance]\nkind = "workiva"', "").replace("jane", "joan").replace('"id"', '"other"')
@@ -238,6 +314,20 @@ class TestEffective:
         assert rows["accounts.finance.lease"] == ("30s", "default")
         assert rows["accounts.finance.quiet_period"] == ("79s", "lease + upstream_cutoff + slack")
         assert rows["accounts.finance.grants.jane.client_secret"] == ("********", str(path))
+
+    def test_the_origin_is_the_strongest_source_that_holds_the_key(self, write, tmp_path):
+        path = write(f'secrets_dir = "{tmp_path}/secrets"\n[broker]\nurl = "amqp://file"\n[log]\nlevel = "debug"')
+        write("redis://secret", "secrets/APPROVALS_BROKER__URL")
+        write(ACCOUNT, "accounts.d/finance.toml")
+        grant = '{"client_id": "id", "client_secret": "hunter3", "acts_as": "user-2"}'
+        env = {"APPROVALS_ACCOUNTS__FINANCE__LEASE": "40s", "APPROVALS_ACCOUNTS__FINANCE__GRANTS__JOAN": grant}
+        origins = {row.key: row.origin for row in effective(path, env)}
+        assert origins["broker.url"] == f"{tmp_path}/secrets/APPROVALS_BROKER__URL"
+        assert origins["log.level"] == str(path)
+        assert origins["log.format"] == "default"
+        assert origins["accounts.finance.kind"] == f"{tmp_path}/accounts.d/finance.toml"
+        assert origins["accounts.finance.lease"] == "environment APPROVALS_ACCOUNTS__FINANCE__LEASE"
+        assert origins["accounts.finance.grants.joan.acts_as"] == "environment APPROVALS_ACCOUNTS__FINANCE__GRANTS__JOAN"
 
     def test_no_secret_is_shown(self, write):
         env = {

@@ -11,8 +11,8 @@ The limit: only what can be seen without a network is checked here. Whether a gr
 
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import SplitResult, urlsplit
@@ -31,14 +31,21 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, from_json
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from worker.errors import SettingsError
 
 PREFIX = "APPROVALS_"
 DEFAULT_PATH = Path("config/approvals.toml")
-# The variable that names the file cannot stand in the file.
-NOT_SETTINGS = frozenset({"APPROVALS_CONFIG"})
 REDACTED = "********"
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -93,8 +100,15 @@ class Url(str):
 
 
 def _listed(value: object) -> object:
-    """In a variable or a secret's file a list is written with commas."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    """In a variable or a secret's file a list is written as JSON or with commas."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return from_json(value)
+        except ValueError:
+            raise PydanticCustomError("list", "must be a JSON list, or have commas between its parts") from None
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def _http(value: str) -> str:
@@ -290,8 +304,17 @@ class Log(_Section):
     format: Literal["json", "console"] = "json"
 
 
-class Settings(_Section):
+class Settings(BaseSettings):
     """Everything that may be set. Made by :func:`load`, which is where the checks across accounts are."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        enable_decoding=False,  # the first value that is not JSON would end the reading, and hide all other faults
+    )
 
     namespace: Name = "approvals"
     secrets_dir: Path | None = None
@@ -308,6 +331,17 @@ class Settings(_Section):
     def events_exchange(self) -> str:
         """The exchange that events go to where a sink names none."""
         return f"{self.namespace}.events"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # the signature is the library's
+        init_settings: PydanticBaseSettingsSource,
+        *_: Any,
+        **__: Any,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What :func:`load` hands over. Settings made by hand read nothing."""
+        return (init_settings, *_asked.get())
 
 
 class Row(NamedTuple):
@@ -338,130 +372,112 @@ def effective(path: Path | None = None, env: Mapping[str, str] = os.environ) -> 
 
 
 _Path = tuple[str, ...]
+_asked: ContextVar[tuple[PydanticBaseSettingsSource, ...]] = ContextVar("sources", default=())
 
 
 class _Found:
-    """What the sources hold, merged; where each key was found last; and what is wrong with the sources themselves."""
+    """The sources, strongest first; which of them holds each key; and what is wrong with the sources themselves."""
 
     def __init__(self) -> None:
-        self.tree: dict[str, Any] = {}
+        self.sources: list[PydanticBaseSettingsSource] = []
         self.origins: dict[_Path, str] = {}
         self.faults: list[str] = []
 
-    def merge(self, table: Mapping[str, Any], origin: str) -> None:
-        """Lay *table* over what is there, key by key."""
-        self._merge(self.tree, table, origin, ())
+    def ask(self, source: PydanticBaseSettingsSource, origin: str) -> dict[str, Any]:
+        """Lay a source over those before it, and note which keys are its own."""
+        self.sources.insert(0, source)
+        self.origins |= {key: origin for key, _ in _leaves(source())}
+        return source()
 
-    def put(self, path: _Path, value: str, origin: str) -> None:
-        """Lay a single value over what is there."""
-        table: Any = value
-        for part in reversed(path):
-            table = {part: table}
-        self.merge(table, origin)
+    def ask_named(self, named: Mapping[str, tuple[str | None, str]]) -> None:
+        """The same for variables, each by itself. The library passes over one that fits no key; here that is a fault."""
+        for name, (value, origin) in sorted(named.items(), reverse=True):
+            variable = EnvSettingsSource(Settings)
+            variable.env_vars = {name: value}
+            key = name.removeprefix(PREFIX.lower()).replace("__", ".")
+            if not self.ask(variable, origin):
+                self.faults.append(f"{key}: unknown key ({origin})")
+            if any(other.startswith(f"{name}__") for other in named):
+                self.faults.append(f"{key}: is a section and a value at once ({origin})")
 
     def origin(self, path: _Path) -> str:
         """Where *path*, the list it is a part of, or the first key below it was found."""
-        above = (path[:n] for n in range(len(path), 0, -1) if path[:n] in self.origins)
-        below = (other for other in self.origins if other[: len(path)] == path)
-        nearest = next(above, None) or next(below, None)
-        return self.origins[nearest] if nearest else "default"
+        above = [path[:n] for n in range(len(path), 0, -1)]
+        below = [key for key in self.origins if key[: len(path)] == path]
+        return next((self.origins[key] for key in above + below if key in self.origins), "default")
 
     def fault(self, path: _Path, what: str) -> None:
         """Note a fault by its key and the source that holds it."""
         origin = self.origin(path)
         self.faults.append(f"{'.'.join(path)}: {what}" + (f" ({origin})" if origin != "default" else ""))
 
-    def _merge(self, onto: dict[str, Any], table: Mapping[str, Any], origin: str, at: _Path) -> None:
-        for key, value in table.items():
-            path = (*at, key)
-            if isinstance(value, dict) and isinstance(onto.setdefault(key, {}), dict):
-                self._merge(onto[key], value, origin, path)
-            elif isinstance(value, dict) or isinstance(onto.get(key), dict):
-                self.faults.append(f"{'.'.join(path)}: is a section in one source and a value in another ({origin})")
-            else:
-                onto[key] = value
-                self.origins[path] = origin
-
 
 def _read(path: Path | None, env: Mapping[str, str]) -> tuple[Settings, _Found]:
     found = _Found()
-    _from_files(found, path, env)
-    _from_secrets(found, env)
-    _from_environment(found, env)
+    _ask_files(found, path or env.get("APPROVALS_CONFIG"))
+    _ask_secrets(found, env)
+    # A variable without `__` may be another program's (APPROVALS_TEST_POSTGRES): only our own names are read.
+    single = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    ours = (name for name in env if name.startswith(PREFIX) and ("__" in name or name in single))
+    found.ask_named({name.lower(): (env[name], f"environment {name}") for name in ours})
+    merged = InitSettingsSource(Settings, init_kwargs={})  # as the weakest it is told what all others came to
+    token = _asked.set((*found.sources, merged))
     settings = None
     try:
-        settings = Settings.model_validate(found.tree)
+        settings = Settings()
     except ValidationError as refused:
         for error in refused.errors(include_url=False, include_context=True, include_input=False):
             found.fault(_path_of(error["loc"]), _plainly(error["type"], error["msg"], error.get("ctx", {})))
-    _shared_grants(found)
+    finally:
+        _asked.reset(token)
+    found.faults += _shared_grants(merged.current_state)
     if found.faults or settings is None:
         lines = "\n".join(f"  {fault}" for fault in sorted(set(found.faults)))
         raise SettingsError(f"the settings cannot be used:\n{lines}")
     return settings, found
 
 
-def _from_files(found: _Found, path: Path | None, env: Mapping[str, str]) -> None:
-    named = path or (Path(env["APPROVALS_CONFIG"]) if env.get("APPROVALS_CONFIG") else None)
-    main = named or DEFAULT_PATH
-    if not main.is_file():
-        if named:
-            found.faults.append(f"{main}: there is no such file")
-        return
-    found.merge(_toml(found, main), str(main))
+def _ask_files(found: _Found, named: str | Path | None) -> None:
+    main = Path(named or DEFAULT_PATH)
+    if named and not main.is_file():
+        found.faults.append(f"{main}: there is no such file")
+    _ask_toml(found, main)
     for file in sorted((main.parent / "accounts.d").glob("*.toml")):
-        table = _toml(found, file)
-        for key in table.keys() - {"accounts"}:
-            found.faults.append(f"{key}: only [accounts.<name>] may stand in accounts.d ({file})")
-        accounts = table.get("accounts", {})
-        known = found.tree.get("accounts", {})
-        if not isinstance(accounts, dict) or not isinstance(known, dict):
-            found.faults.append(f"accounts: must be a section ({file})")
-            continue
-        for name in accounts.keys() & known.keys():
-            found.faults.append(f"accounts.{name}: stands in two files ({file} is the second)")
-        found.merge({"accounts": {name: accounts[name] for name in accounts.keys() - known.keys()}}, str(file))
+        known = {key[:2] for key in found.origins}
+        for key, _ in _leaves(_ask_toml(found, file)):
+            if key[0] != "accounts":
+                found.faults.append(f"{key[0]}: only [accounts.<name>] may stand in accounts.d ({file})")
+            elif key[:2] in known:
+                found.faults.append(f"{'.'.join(key[:2])}: stands in two files ({file} is the second)")
 
 
-def _toml(found: _Found, file: Path) -> dict[str, Any]:
+def _ask_toml(found: _Found, file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as unreadable:
+        return found.ask(TomlConfigSettingsSource(Settings, file), str(file))
+    except (ValueError, OSError) as unreadable:
         # The parser's own sentence may quote what stands there; its position does not.
         where = re.search(r"\(at .*\)$", str(unreadable))
         found.faults.append(f"{file}: cannot be read as TOML{' ' + where[0] if where else ''}")
         return {}
 
 
-def _from_secrets(found: _Found, env: Mapping[str, str]) -> None:
-    named = env.get(f"{PREFIX}SECRETS_DIR") or found.tree.get("secrets_dir")
+def _ask_secrets(found: _Found, env: Mapping[str, str]) -> None:
+    in_files = (source().get("secrets_dir") for source in found.sources)
+    named = env.get(f"{PREFIX}SECRETS_DIR") or next(filter(None, in_files), None)
     if not isinstance(named, str):
         return
-    if not Path(named).is_dir():
-        found.fault(("secrets_dir",), "there is no such directory")
+    try:
+        folder = NestedSecretsSettingsSource(EnvSettingsSource(Settings), named, secrets_dir_missing="error", secrets_case_sensitive=True)
+    except (ValueError, OSError):
+        found.faults.append("secrets_dir: is no directory, or a file in it cannot be read as text")
         return
-    for file in sorted(Path(named).iterdir()):
-        # A mounted secret brings links and folders of its own, which begin with a dot.
-        if "__" in file.name and not file.name.startswith(".") and file.is_file():
-            key = file.name.lower().removeprefix(PREFIX.lower())
-            try:
-                found.put(tuple(key.split("__")), file.read_text(encoding="utf-8").rstrip("\r\n"), str(file))
-            except (UnicodeDecodeError, OSError):
-                found.faults.append(f"{key.replace('__', '.')}: its file cannot be read ({file})")
-
-
-def _from_environment(found: _Found, env: Mapping[str, str]) -> None:
-    for variable in sorted(env):
-        if not variable.startswith(PREFIX) or variable in NOT_SETTINGS:
-            continue
-        key = tuple(variable.removeprefix(PREFIX).lower().split("__"))
-        # A variable without `__` may be another program's (APPROVALS_TEST_POSTGRES): only our own names are read.
-        if len(key) == 1 and key[0] not in Settings.model_fields:
-            continue
-        if len(key) == 1 and key[0] not in {"namespace", "secrets_dir"}:
-            found.faults.append(f"{key[0]}: is a section; its keys are {variable}__<KEY> (environment)")
-            continue
-        found.put(key, env[variable], f"environment {variable}")
+    # Secrets of other programs may lie there too, and folders.
+    ours = {name: text for name, text in folder.env_vars.items() if "__" in name and os.sep not in name}
+    for file in Path(named).glob("[!.]*__*"):
+        if file.name not in ours and not file.is_dir():
+            found.faults.append(f"secrets_dir: a link that leads out of it, or nowhere, is not read ({file})")
+    prefix = PREFIX.lower()
+    found.ask_named({prefix + name.lower().removeprefix(prefix): (ours[name], f"{named}/{name}") for name in ours})
 
 
 def _path_of(loc: tuple[int | str, ...]) -> _Path:
@@ -474,6 +490,8 @@ def _plainly(kind: str, message: str, context: Mapping[str, Any]) -> str:
             return "unknown key"
         case "missing":
             return "is missing"
+        case "model_type" | "dict_type":
+            return "is a section; its keys are set one by one"
         case "literal_error":
             return f"must be {context['expected']}"
         case "string_pattern_mismatch":
@@ -482,10 +500,10 @@ def _plainly(kind: str, message: str, context: Mapping[str, Any]) -> str:
             return message[:1].lower() + message[1:].replace("Input should", "must")
 
 
-def _shared_grants(found: _Found) -> None:
+def _shared_grants(tree: Mapping[str, Any]) -> Iterator[str]:
     """Refuse two grants of one realm that act as one user: neither could tell its own response from the other's."""
     seen: dict[tuple[object, ...], str] = {}
-    for account, name, grant in _grants(found.tree):
+    for account, name, grant in _grants(tree):
         address = _split(str(account.get("base_url", "https://api.app.wdesk.com")))
         host = address.netloc.lower() if address else ""
         user = str(grant.get("acts_as", ""))
@@ -495,7 +513,7 @@ def _shared_grants(found: _Found) -> None:
         for workspace in workspaces:
             realm = (str(account.get("kind")), host, str(workspace), user)
             if user and seen.setdefault(realm, key) != key:
-                found.faults.append(f"{key}.acts_as: acts as the same user as {seen[realm]}")
+                yield f"{key}.acts_as: acts as the same user as {seen[realm]}"
                 break
 
 
