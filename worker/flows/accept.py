@@ -59,14 +59,20 @@ def accept(rt: Runtime, commands: Sequence[Command]) -> list[Outcome]:
     """Accept *commands*; one outcome each, in their order. Raises LedgerDown, and then nothing or all of it is written: repeat it."""
     checked = [check(rt, c) for c in commands]
     unclear = {i for i, (c, new) in enumerate(zip(commands, checked, strict=True)) if isinstance(new, New) and _unclear(c)}
+    if unclear:  # what stands already is not asked about again: it is the same submission, whatever the task looks like now (A16)
+        standing = rt.ledger.submissions.taken({(commands[i].account, commands[i].key) for i in unclear})
+        unclear = {i for i in unclear if (commands[i].account, commands[i].key) not in standing}
     out: dict[int, Outcome] = {i: new for i, new in enumerate(checked) if isinstance(new, Rejected)}
     out |= _write(rt, {i: new for i, new in enumerate(checked) if isinstance(new, New) and i not in unclear})
     if unclear:
         seen = _steps(rt, {i: new for i, new in enumerate(checked) if isinstance(new, New) and i in unclear})
         out |= {i: r for i, r in seen.items() if isinstance(r, Rejected)}
         out |= _write(rt, {i: n for i, n in seen.items() if isinstance(n, New)})
-    for account in sorted({commands[i].account for i, o in out.items() if isinstance(o, Accepted)}):
+    accounts = sorted({commands[i].account for i, o in out.items() if isinstance(o, Accepted)})
+    for account in accounts:
         rt.ring("submit", account)
+    for sink in rt.sinks if accounts else ():
+        rt.ring("emit", sink)
     return [out[i] for i in range(len(commands))]
 
 

@@ -39,7 +39,7 @@ def emit(rt: Runtime, name: str) -> bool:
             due = rt.ledger.outbox.due(name, lanes, BATCH) if lanes else []
             if not due:
                 return False
-            _relay(rt, name, due)
+            _relay(rt, name, due, time.monotonic() + LEASE / 2)
             if time.monotonic() > end:
                 return True
         return True
@@ -47,13 +47,15 @@ def emit(rt: Runtime, name: str) -> bool:
         rt.ledger.outbox.release(name, holder)
 
 
-def _relay(rt: Runtime, name: str, due: list[Due]) -> None:
-    """In rounds: the oldest of each task, then the next of each task whose event has left. A task whose event failed waits, alone."""
+def _relay(rt: Runtime, name: str, due: list[Due], until: float) -> None:
+    """In rounds: the oldest of each task, then the next of each task whose event has left. A task whose event failed waits, alone. What is
+    not under way by *until* stays due: behind a lost lane it would overtake.
+    """
     lines: dict[tuple[str, str], deque[Due]] = defaultdict(deque)
     for d in due:
         lines[d.realm, d.task or str(d.position)].append(d)
     results: dict[int, tuple[int, Result]] = {}
-    while lines:
+    while lines and time.monotonic() < until:
         heads = [line[0] for line in lines.values()]
         left = rt.sinks[name].publish([d.delivery for d in heads])
         for key, d in zip(list(lines), heads, strict=True):

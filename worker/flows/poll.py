@@ -2,11 +2,13 @@
 
 The watermark of a feed is the upstream's own time: the greatest `modified` read, but never later than the answer's `Date` less `OVERLAP`,
 and moved only after a whole pass. What a feed shows twice tells nothing twice. A row of a feed whose version could not be read before its
-request left only ever adds; where responses seem to be gone, the task is read by itself.
+request left only ever adds; where there is more to it (responses are gone, a change without a later `modified`), the task is read by
+itself. A pass keeps its place page by page, so that a turn's end, a crash or a lost lease costs one page.
 """
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import structlog
 
@@ -24,6 +26,9 @@ log = structlog.get_logger()
 OVERLAP = 300.0
 """Seconds that each pass reads again: clocks differ, and a change may become visible after a later one."""
 
+PATIENCE = 3
+"""Pages in a row that could not be read before a pass is begun anew: its place may be what the upstream cannot read any more."""
+
 UNREAD = -1
 """The version of a row that was not read before the request left: such a look may only add (B1)."""
 
@@ -38,10 +43,8 @@ def poll(rt: Runtime, name: str) -> bool:
     while not rt.stopping.is_set():
         watches = rt.ledger.watches.claim(name, rt.room, account.rules.lease)
         _tasks(rt, account, [w for w in watches if w.task])
-        for watch in watches:
-            if not watch.task:
-                _feed(rt, account, watch)
-        if len(watches) < rt.room:
+        whole = [_feed(rt, account, watch, end) for watch in watches if not watch.task]
+        if len(watches) < rt.room and all(whole):
             return False
         if time.monotonic() > end:
             return True
@@ -52,13 +55,14 @@ def _tasks(rt: Runtime, account: Account, watches: Sequence[Watch]) -> None:
     """Read single tasks, all at once, and observe them in waves."""
     realm, tasks = account.connector.realm, {w.task: w for w in watches}
     rt.ledger.tasks.make([Task(realm, t, account.kind, account.name) for t in tasks])
+    looked: list[tuple[Watch, float, int, dict[str, Any]]] = []
     for task, what in _read(rt, account, list(tasks)):
         watch = tasks[task]
-        failed = isinstance(what, Unknown)
-        wait = pace.throttled(what.fact.retry_after, watch.tries, rt.dice()) if isinstance(what, Unknown) else watch.interval
-        rt.ledger.watches.done(
-            watch, wait=max(wait, watch.interval if isinstance(what, Gone) else 0.0), tries=watch.tries + 1 if failed else 0, cursor={}
-        )
+        if isinstance(what, Unknown):
+            looked.append((watch, pace.throttled(what.fact.retry_after, watch.tries, rt.dice()), watch.tries + 1, {}))
+        else:
+            looked.append((watch, _splayed(rt, watch), 0, {}))
+    rt.ledger.watches.all_done(looked)
 
 
 def _read(rt: Runtime, account: Account, tasks: Sequence[str]) -> list[tuple[str, Snapshot | Gone | Unknown]]:
@@ -85,29 +89,39 @@ def _reader(account: Account) -> str:
     return min(account.grants)
 
 
-def _feed(rt: Runtime, account: Account, watch: Watch) -> None:
-    """One pass over what has changed since the watermark, page by page. A pass that is cut short goes on where it was."""
+def _splayed(rt: Runtime, watch: Watch) -> float:
+    """The watch's interval, give or take a tenth: watches that began together do not stay together (B5)."""
+    return watch.interval * (0.9 + rt.dice() / 5)
+
+
+def _feed(rt: Runtime, account: Account, watch: Watch, end: float) -> bool:
+    """One pass over what has changed since the watermark, page by page, until *end*. A pass that is cut short goes on where it was. Returns
+    False where there is more of it to do now.
+    """
+    claimed: Watch | None = watch
     cursor = dict(watch.cursor)
     mark: float | None = cursor.get("watermark")
-    date: float | None = None
-    while not rt.stopping.is_set():
+    while claimed is not None:
         page = _page(rt, account, mark, cursor.get("page"))
         if isinstance(page, Unknown):
             log.info("feed.unread", account=account.name, fact=str(page.fact))
-            wait = pace.throttled(page.fact.retry_after, watch.tries, rt.dice())
-            rt.ledger.watches.done(watch, wait=wait, tries=watch.tries + 1, cursor=cursor)
-            return
+            tries = claimed.tries + 1
+            if tries % PATIENCE == 0:
+                cursor.pop("page", None)
+            rt.ledger.watches.done(claimed, wait=pace.throttled(page.fact.retry_after, tries, rt.dice()), tries=tries, cursor=cursor)
+            return True
         _observe(rt, account, page.snapshots)
-        date = page.date or date
         newest = [s.modified for s in page.snapshots if s.modified is not None]
         cursor |= {"page": page.cursor, "newest": max([cursor.get("newest") or 0.0, *newest])}
         if page.cursor is None:
-            break
-    else:
-        rt.ledger.watches.done(watch, wait=0.0, tries=0, cursor=cursor)
-        return
-    mark = max(mark or 0.0, min(cursor["newest"], (date or rt.ledger.queries.now()) - OVERLAP))
-    rt.ledger.watches.done(watch, wait=watch.interval * (0.9 + rt.dice() / 5), tries=0, cursor={"watermark": mark})
+            mark = max(mark or 0.0, min(cursor["newest"], (page.date or rt.ledger.queries.now()) - OVERLAP))
+            rt.ledger.watches.done(claimed, wait=_splayed(rt, watch), tries=0, cursor={"watermark": mark})
+            return True
+        if rt.stopping.is_set() or time.monotonic() > end:
+            rt.ledger.watches.done(claimed, wait=0.0, tries=0, cursor=cursor)
+            return False
+        claimed = rt.ledger.watches.keep(claimed, account.rules.lease, cursor)
+    return True  # the pass is another's now
 
 
 def _page(rt: Runtime, account: Account, since: float | None, next_link: str | None) -> Page | Unknown:
@@ -120,17 +134,18 @@ def _page(rt: Runtime, account: Account, since: float | None, next_link: str | N
 
 
 def _observe(rt: Runtime, account: Account, looks: Sequence[Snapshot]) -> None:
-    """Rows of a feed. New tasks get their rows; one that lost responses is read by itself, with its version."""
+    """Rows of a feed. New tasks get their rows; what may not take the place of what we know is read by itself, with its version (B1)."""
     realm = account.connector.realm
     known = rt.ledger.tasks.known({(realm, s.task) for s in looks})
     rt.ledger.tasks.make([Task(realm, s.task, account.kind, account.name) for s in looks if (realm, s.task) not in known])
-    doubtful, changed = [], []
+    doubtful: list[Snapshot] = []
+    changed: list[Snapshot] = []
     for look in looks:
         row = known.get((realm, look.task))
-        if row is not None and row.snapshot is not None and look.gone(row.snapshot):
-            doubtful.append(look.task)
-        elif row is None or row.snapshot is None or row.news(look):
+        if row is None or row.snapshot is None:
             changed.append(look)
+        elif row.news(look):
+            (changed if row.current(row.align(look), UNREAD) else doubtful).append(look)
     settle(rt, account, [Answer(realm, s.task, UNREAD, s) for s in changed])
     if doubtful:
-        _read(rt, account, doubtful)
+        _read(rt, account, [s.task for s in doubtful])

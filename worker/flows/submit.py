@@ -92,19 +92,16 @@ def _wave(rt: Runtime, account: Account, bag: Bag, answers: Sequence[tuple[Answe
 def settle(rt: Runtime, account: Account, answers: Sequence[Answer]) -> Settled:
     """Commit what *answers* come to, and tell. While the ledger is down it is repeated: an answer in hand is worth waiting for.
 
-    Where it is not known whether a commit took place, nothing of it is sent: an attempt it may have begun is settled as never sent, which
-    does nothing where it was not begun (A1).
+    Where it is not known whether a commit took place, nothing of it is sent: an attempt it may have begun is settled as never sent (A1).
     """
-    todo = list(answers)
     for tried in range(REPEATS):
         try:
-            settled = rt.ledger.submissions.settle(todo, contexts(rt, account))
+            settled = rt.ledger.submissions.settle(answers, contexts(rt, account), again=tried > 0)
             break
         except LedgerDown as exc:
             log.warning("ledger.down", account=account.name, answers=len(answers), error=str(exc), tried=tried + 1)
             if tried == REPEATS - 1:
                 raise
-            todo = [*_never_sent(answers), *answers]
             rt.stopping.wait(1.0)
     for s in settled.told:
         rt.notice(s)
@@ -112,13 +109,6 @@ def settle(rt: Runtime, account: Account, answers: Sequence[Answer]) -> Settled:
         for sink in rt.sinks:
             rt.ring("emit", sink)
     return settled
-
-
-def _never_sent(answers: Sequence[Answer]) -> list[Answer]:
-    """For every look of a wave whose commit is unknown: the attempt it may have begun was not sent."""
-    unsent = Unsent(Fact("never sent: it is not known whether its attempt was written"))
-    looks = [a for a in answers if a.submission and a.attempt is None]
-    return [Answer(a.realm, a.task, a.version, unsent, a.submission, attempt=a.attempts_before + 1) for a in looks]
 
 
 def contexts(rt: Runtime, account: Account) -> Contexts:
@@ -190,7 +180,7 @@ def _answer(tag: Tag, stamped: Stamped[Read | Sent]) -> tuple[Answer, float]:
     if isinstance(tag, Looking):
         c = tag.claimed
         s = c.submission
-        return Answer(s.realm, s.command.task, c.version, what, s.id, claim=c.claim, attempts_before=len(s.attempts)), at
+        return Answer(s.realm, s.command.task, c.version, what, s.id, claim=c.claim, attempts_before=len(s.attempts), asked_at=c.at), at
     b = tag.begun
     s = b.submission
     return Answer(s.realm, s.command.task, b.version, what, s.id, attempt=b.attempt.n, claim=b.claim), at

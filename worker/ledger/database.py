@@ -9,8 +9,10 @@ neither a wall clock that is set nor a machine that sleeps makes a lease longer 
 """
 
 import contextlib
+import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +33,20 @@ outside."""
 
 RETRIED = frozenset({"40001", "40P01"})
 
+DOWN = ("08", "25006", "25P03", "53", "55P03", "57", "58")
+"""SQLSTATEs, or their first digits, that speak of the server and not of the statement: connection, a standby that only reads, a session
+that was idle for too long, resources, a lock that is not given, operator, system."""
+
+SESSION = (
+    "SET synchronous_commit = on;"
+    "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED;"  # rows are read again after each wait for their lock
+    "SET lock_timeout = '30s';"
+    "SET idle_in_transaction_session_timeout = '30s'"  # a process that was stopped in a transaction does not hold up the others
+)
+
+NETWORK = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+"""A server that is gone without a word is found within a minute: a flow with an answer in hand waits for it."""
+
 
 def _boot() -> tuple[str, float]:
     """This boot's name and the seconds since it, sleep included."""
@@ -41,10 +57,41 @@ def _boot() -> tuple[str, float]:
         return "wall", time.time()
 
 
-class Database:
-    """Connections and transactions. *clock* replaces the ledger's clock: tests pass time in."""
+def _is_down(exc: sa.exc.DBAPIError) -> bool:
+    """Whether it is the database that failed, and not the statement: a mistake of ours must not look like an outage."""
+    if exc.connection_invalidated:
+        return True
+    if not isinstance(exc, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.InternalError):
+        return False
+    state = getattr(exc.orig, "sqlstate", None)
+    if state is not None:
+        return bool(state.startswith(DOWN))
+    return getattr(exc.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR
 
-    def __init__(self, url: str, *, clock: Callable[[], float] | None = None, pool: int = 10) -> None:
+
+@cache
+def _given(table: sa.Table, names: tuple[str, ...]) -> Any:
+    """Rows as one JSON parameter: PostgreSQL reads a set in one statement, which costs a fraction of a statement a row."""
+    columns = [sa.column(n, sa.Text if isinstance(table.c[n].type, sa.String) else table.c[n].type) for n in names]
+    given = sa.func.json_to_recordset(sa.bindparam("rows", type_=sa.JSON)).table_valued(*columns)
+    return given.render_derived(name="given", with_types=True)
+
+
+class Database:
+    """Connections and transactions. *clock* replaces the ledger's clock: tests pass time in. *boot* and *wall* are what SQLite's is made
+    of.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Callable[[], float] | None = None,
+        pool: int = 10,
+        boot: Callable[[], tuple[str, float]] = _boot,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._boot, self._wall = boot, wall
         self.url = sa.make_url(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self._clock = clock
@@ -52,7 +99,9 @@ class Database:
         if self.sqlite and self.url.database not in (None, "", ":memory:"):
             Path(str(self.url.database)).parent.mkdir(parents=True, exist_ok=True)
         options: dict[str, Any] = (
-            {"connect_args": {"timeout": BUSY, "check_same_thread": False}} if self.sqlite else {"pool_pre_ping": True}
+            {"connect_args": {"timeout": BUSY, "check_same_thread": False}}
+            if self.sqlite
+            else {"pool_pre_ping": True, "connect_args": {**NETWORK, **self.url.query}}
         )
         self.engine = sa.create_engine(self.url, pool_size=pool, max_overflow=pool, **options)
         self._reader = self.engine.execution_options(reads_only=True)
@@ -67,7 +116,7 @@ class Database:
                 connection.execute(f"PRAGMA {pragma}").close()
         else:
             was, connection.autocommit = connection.autocommit, True
-            connection.execute("SET synchronous_commit = on")
+            connection.execute(SESSION)
             connection.autocommit = was
 
     @staticmethod
@@ -85,11 +134,13 @@ class Database:
             try:
                 with self.engine.begin() as connection:
                     return work(connection)
-            except sa.exc.OperationalError as exc:
+            except sa.exc.DBAPIError as exc:
                 if getattr(exc.orig, "sqlstate", None) in RETRIED:
                     continue
+                if not _is_down(exc):
+                    raise
                 raise LedgerDown(str(exc.orig)) from exc
-            except (sa.exc.InterfaceError, sa.exc.TimeoutError) as exc:
+            except sa.exc.TimeoutError as exc:
                 raise LedgerDown(str(exc)) from exc
         msg = f"a transaction was rolled back {TRIES} times in a row"
         raise LedgerDown(msg)
@@ -100,8 +151,12 @@ class Database:
         try:
             with self._reader.connect() as connection, connection.begin():
                 yield connection
-        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as exc:
-            raise LedgerDown(str(exc.orig if isinstance(exc, sa.exc.DBAPIError) else exc)) from exc
+        except sa.exc.DBAPIError as exc:
+            if not _is_down(exc):
+                raise
+            raise LedgerDown(str(exc.orig)) from exc
+        except sa.exc.TimeoutError as exc:
+            raise LedgerDown(str(exc)) from exc
 
     def now(self, connection: Connection) -> float:
         """Seconds since the epoch on the ledger's clock."""
@@ -109,18 +164,21 @@ class Database:
             return self._clock()
         if not self.sqlite:
             return float(connection.scalar(sa.text("SELECT extract(epoch FROM clock_timestamp())::float8")) or 0.0)
-        boot, seconds = _boot()
-        if self._offset is None:
-            self._offset = self._anchor(connection, boot, seconds)
-        return self._offset + seconds
+        boot, seconds = self._boot()
+        return (self._anchor(connection, boot, seconds) if self._offset is None else self._offset) + seconds
 
     def _anchor(self, connection: Connection, boot: str, seconds: float) -> float:
-        """The offset of this boot. After a restart of the machine the clock goes on from the wall clock, never behind what was written."""
+        """The offset of this boot. After a restart of the machine the clock goes on from the wall clock, never behind what was written.
+
+        Kept only once it was read back: what was written here may yet be rolled back, and another process may write another.
+        """
         row = connection.execute(sa.select(tables.clock)).first()
         if row is not None and row.boot == boot:
-            return float(row.offset)
-        latest = connection.scalar(sa.select(sa.func.max(tables.submissions.c.updated_at))) or 0.0
-        offset = max(time.time(), latest) - seconds
+            self._offset = float(row.offset)
+            return self._offset
+        newest = (tables.submissions.c.updated_at, tables.events.c.at)
+        latest = max(connection.scalar(sa.select(sa.func.max(column))) or 0.0 for column in newest)
+        offset = max(self._wall(), latest) - seconds
         if not connection.get_execution_options().get("reads_only", False):
             values = {"one": 1, "boot": boot, "offset": offset}
             connection.execute(sa.delete(tables.clock))
@@ -130,6 +188,29 @@ class Database:
     def locked(self, query: sa.Select[Any], *, skip: bool = False) -> sa.Select[Any]:
         """The query with row locks. On SQLite the whole transaction holds the one write lock already."""
         return query if self.sqlite else query.with_for_update(skip_locked=skip)
+
+    def put(self, c: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], *, new: bool = False) -> None:
+        """Insert *rows*, which have the same columns; *new*: only those that are not there yet."""
+        if not rows:
+            return
+        given = None if self.sqlite else _given(table, tuple(rows[0]))
+        insert = self.insert(table) if given is None else self.insert(table).from_select(list(rows[0]), sa.select(*given.c))
+        insert = insert.on_conflict_do_nothing() if new else insert
+        c.execute(insert, list(rows) if given is None else {"rows": list(rows)})
+
+    def alter(self, c: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Update by primary key; *rows* have the same columns."""
+        if not rows:
+            return
+        keys, names = [k.name for k in table.primary_key], list(rows[0])
+        if self.sqlite:
+            where = [table.c[k] == sa.bindparam(f"{k}_") for k in keys]
+            update = sa.update(table).where(*where).values({n: sa.bindparam(n) for n in names if n not in keys})
+            c.execute(update, [{f"{n}_" if n in keys else n: v for n, v in row.items()} for row in rows])
+        else:
+            given = _given(table, tuple(names))
+            where = [table.c[k] == given.c[k] for k in keys]
+            c.execute(sa.update(table).where(*where).values({n: given.c[n] for n in names if n not in keys}), {"rows": list(rows)})
 
     def insert(self, table: sa.Table) -> Any:
         """The dialect's INSERT, for `on_conflict_do_nothing`."""

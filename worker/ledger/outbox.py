@@ -80,8 +80,7 @@ class Outbox:
             )
         if not values:
             return
-        insert = self._db.insert(t).on_conflict_do_nothing(index_elements=["id"])  # events of no task are not ordered by any lock
-        c.execute(insert, values)
+        self._db.put(c, t, values, new=True)  # events of no task are not ordered by any lock: another may have told them by now
         positions = c.execute(sa.select(t.c.position, t.c.realm, t.c.task).where(t.c.id.in_([v["id"] for v in values]))).all()
         out = [
             {
@@ -98,8 +97,7 @@ class Outbox:
             for sink in self._sinks
             for r in positions
         ]
-        if out:
-            c.execute(self._db.insert(d).on_conflict_do_nothing(), out)
+        self._db.put(c, d, out, new=True)
 
     def tell(self, told: Sequence[Event], realm: str = "") -> None:
         """Events that belong to no task, such as `command.rejected`: written once, however often they are told."""
@@ -122,10 +120,7 @@ class Outbox:
         due = sorted(set(c.scalars(sa.select(d.c.lane).where(d.c.sink == sink, d.c.state == "due", d.c.next_at <= now).distinct())))
         if not due:
             return []
-        c.execute(
-            self._db.insert(t).on_conflict_do_nothing(),
-            [{"sink": sink, "lane": lane, "holder": None, "until": 0.0} for lane in due],
-        )
+        self._db.put(c, t, [{"sink": sink, "lane": lane, "holder": None, "until": 0.0} for lane in due], new=True)
         query = sa.select(t.c.lane, t.c.holder, t.c.until).where(t.c.sink == sink, t.c.lane.in_(due)).order_by(t.c.lane)
         free = [r.lane for r in c.execute(self._db.locked(query, skip=True)) if r.holder in (None, holder) or r.until <= now]
         if free:
@@ -164,7 +159,10 @@ class Outbox:
             ]
 
     def record(self, sink: str, results: Mapping[int, tuple[int, Result]], dice: float) -> None:
-        """What became of deliveries: position -> (tries so far, result). What failed is tried again later, with what stands behind it."""
+        """What became of deliveries: position -> (tries so far, result). What failed is tried again later, with what stands behind it.
+
+        One that has left meanwhile by another relay, which took the lane over, is not called back.
+        """
 
         def work(c: Connection) -> None:
             now = self._db.now(c)
@@ -174,11 +172,11 @@ class Outbox:
                 failed = result.left is Left.FAILED
                 wait = pace.throttled(result.retry_after, tries, dice) if failed else 0.0
                 state = "due" if failed else result.left.value
-                values.append(
-                    {"position_": position, "state": state, "tries": tries + 1, "next_at": now + wait, "detail": result.detail or None}
-                )
-            update = sa.update(d).where(d.c.sink == sink, d.c.position == sa.bindparam("position_"))
-            c.execute(update.values({n: sa.bindparam(n) for n in ("state", "tries", "next_at", "detail")}), values)
+                about = {"state": state, "tries": tries + 1, "next_at": now + wait, "detail": result.detail or None}
+                values.append({"sink": sink, "position": position, **about})
+            query = sa.select(d.c.position).where(d.c.sink == sink, d.c.state == "due", d.c.position.in_(list(results)))
+            due = set(c.scalars(self._db.locked(query.order_by(d.c.position))))
+            self._db.alter(c, d, [v for v in values if v["position"] in due])
 
         if results:
             self._db.write(work)

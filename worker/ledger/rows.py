@@ -1,7 +1,7 @@
 """Core values as rows, and rows as core values. Columns are what queries ask for; the rest of a submission is two JSON columns."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from sqlalchemy.engine import Row
@@ -39,9 +39,14 @@ def task_of(row: Row[Any]) -> Task:
     return Task(**values, snapshot=tasks_.from_json(snapshot) if snapshot else None)
 
 
+def fields_of(value: Any) -> dict[str, Any]:
+    """The fields of a frozen value. `dataclasses.asdict` would copy all that is below them, at twenty times the price."""
+    return {f.name: getattr(value, f.name) for f in fields(value)}
+
+
 def command_json(command: Command) -> dict[str, Any]:
     """A command as JSON values."""
-    return asdict(command)
+    return {**fields_of(command), "labels": dict(command.labels)}
 
 
 def progress(s: Submission) -> dict[str, Any]:

@@ -37,13 +37,14 @@ def current(connection: Connection) -> str | None:
 
 
 def migrate(database: Database) -> str:
-    """Upgrade to this release's revision in one transaction."""
+    """Upgrade to this release's revision in one transaction. Raises SchemaMismatch where the tables are of a newer one."""
     script, config = _script(), Config()
     config.set_main_option("script_location", script.dir)
 
     def work(connection: Connection) -> str:
         if not database.sqlite:
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:n)"), {"n": LOCK})
+        _not_newer(current(connection))
         with EnvironmentContext(config, script, fn=lambda rev, _: script._upgrade_revs("head", rev), destination_rev="head") as environment:  # noqa: SLF001  alembic.command does the same
             environment.configure(connection=connection, target_metadata=tables.metadata, transactional_ddl=False)
             environment.run_migrations()
@@ -58,10 +59,13 @@ def check(database: Database) -> None:
         found = current(connection)
     if found == head():
         return
-    if found is None:
-        msg = "the ledger has no tables yet: run `approvals migrate`"
-    elif found in {r.revision for r in _script().walk_revisions()}:
-        msg = f"the ledger is at revision {found}, this release needs {head()}: run `approvals migrate`"
-    else:
-        msg = f"the ledger is at revision {found}, which is newer than this release ({head()}): run the newer release"
+    _not_newer(found)
+    what = "has no tables yet" if found is None else f"is at revision {found}, this release needs {head()}"
+    msg = f"the ledger {what}: run `approvals migrate`"
     raise SchemaMismatch(msg)
+
+
+def _not_newer(found: str | None) -> None:
+    if found is not None and found not in {r.revision for r in _script().walk_revisions()}:
+        msg = f"the ledger is at revision {found}, which is newer than this release ({head()}): run the newer release"
+        raise SchemaMismatch(msg)

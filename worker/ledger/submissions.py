@@ -1,7 +1,7 @@
 """The submissions in the ledger: accept, claim, settle, change. Each verb is one transaction and works on a set.
 
-Locks are always taken in one order: submissions by id, then tasks by (realm, task). A claim skips submissions that others hold, so that no
-two transactions wait for each other in a circle.
+Locks are always taken in one order: submissions by id, then tasks by (realm, task), so that no two transactions wait for each other in a
+circle. A claim skips submissions that others hold; what `accept` inserts nobody else can see; a wake-up skips what it cannot have at once.
 """
 
 import secrets
@@ -19,6 +19,7 @@ from worker.core import submission as life
 from worker.core.advance import Answer, Contexts, Decision
 from worker.core.command import Command
 from worker.core.events import Event
+from worker.core.outcomes import Fact, Unsent
 from worker.core.pins import Pin
 from worker.core.submission import ENDED, HELD, Attempt, Context, Move, Submission
 from worker.core.task import Credit, Task
@@ -27,6 +28,9 @@ from worker.ledger.database import Database
 from worker.ledger.outbox import Outbox
 from worker.ledger.rows import Key
 from worker.ledger.tasks import Locked, Tasks
+
+Seen = tuple[Move, int]
+"""A move, and the version of the task's row that it was decided on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +66,14 @@ class Standing:
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """A submission that is ours to carry on until its lease ends. `version`: its task row's, read before any request leaves (B1).
-    `lapsed`: its time has run out, so there is nothing to ask the upstream.
+    `lapsed`: its time has run out, so there is nothing to ask the upstream. `at`: when it was claimed, on the ledger's clock.
     """
 
     submission: Submission
     version: int
     claim: str
     lapsed: bool
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,8 @@ class Submissions:
             first.setdefault((item.command.account, item.command.key), item)
         fresh = {name: life.accept(i.complete, id_=new_id(now), realm=i.realm, pin=i.pin, now=now) for name, i in first.items()}
         self._tasks.ensure(c, [Task(i.realm, i.command.task, i.kind, i.command.account) for i in first.values()])
+        locked = self._tasks.lock(c, {(i.realm, i.command.task) for i in first.values()})
+        links, heads = _chained(fresh.values(), now, {})
         values = [
             {
                 "id": m.submission.id,
@@ -133,27 +140,22 @@ class Submissions:
                 "accepted_at": now,
                 "updated_at": now,
                 "command": rows.command_json(i.complete),
-                "links": 0,
-                "head": "",
+                "links": heads[m.submission.id][0],
+                "head": heads[m.submission.id][1],
                 **rows.submission_values(m.submission),
             }
             for (name, i), m in sorted(zip(first.items(), fresh.values(), strict=True), key=lambda pair: pair[0][0])
         ]
         t = tables.submissions
-        insert = self._db.insert(t).values(values).on_conflict_do_nothing(index_elements=["account", "key"]).returning(t.c.id)
-        mine = set(c.scalars(insert))
-        moves = [m for m in fresh.values() if m.submission.id in mine]
-        locked = self._tasks.lock(c, {(m.submission.realm, m.submission.command.task) for m in moves})
+        insert = self._db.insert(t).on_conflict_do_nothing(index_elements=["account", "key"]).returning(t.c.id)
+        mine = set(c.scalars(insert, values))
+        self._db.put(c, tables.evidence, [link for link in links if link["submission"] in mine])
         told: list[tuple[Key, Event]] = []
-        heads = self._link(c, moves, now, {})
-        for move in moves:
-            s = move.submission
+        for s in (m.submission for m in fresh.values() if m.submission.id in mine):
             key = (s.realm, s.command.task)
-            event = core.state_event(locked[key], s, "accepted", now)
-            told.append((key, replace(event, data={**event.data, "evidence": heads[s.id][1]})))
+            told.append((key, events.with_head(core.state_event(locked[key], s, "accepted", now), heads[s.id][1])))
         self._outbox.write(c, locked, told, now)
         self._tasks.save(c, locked)
-        self._save(c, moves, heads, now, claims={})
         query = sa.select(t.c.id, t.c.account, t.c.key, t.c.digest, t.c.state, t.c.accepted_at).where(
             sa.tuple_(t.c.account, t.c.key).in_([(a, k) for a, k in first])
         )
@@ -165,21 +167,33 @@ class Submissions:
             out.append(Standing(row.id, row.key, row.state, row.accepted_at, ours, row.digest == item.command.digest()))
         return out
 
+    def taken(self, names: Collection[Key]) -> set[Key]:
+        """Which of *names*, (account, key) each, have a submission."""
+        t = tables.submissions
+        if not names:
+            return set()
+        with self._db.read() as c:
+            query = sa.select(t.c.account, t.c.key).where(sa.tuple_(t.c.account, t.c.key).in_(list(names)))
+            return {(r.account, r.key) for r in c.execute(query)}
+
     # -- claim
 
     def claim(self, account: str, room: int, lease: float) -> list[Claimed]:
         """Up to *room* due submissions of *account*, ours for *lease* seconds. Those that need their task's slot have it now; the others of
         their task wait behind it (A9).
         """
-        return self._db.write(lambda c: self._claim(c, account, room, lease))
+        while True:  # a set that has to wait as a whole, behind one task, must not hide what is due after it
+            claimed, found = self._db.write(lambda c: self._claim(c, account, room, lease))
+            if claimed or found < room:
+                return claimed
 
-    def _claim(self, c: Connection, account: str, room: int, lease: float) -> list[Claimed]:
+    def _claim(self, c: Connection, account: str, room: int, lease: float) -> tuple[list[Claimed], int]:
         now = self._db.now(c)
         t = tables.submissions
         due = sa.select(t).where(t.c.account == account, t.c.next_at <= now).order_by(t.c.next_at, t.c.accepted_at, t.c.id).limit(room)
         found = list(c.execute(self._db.locked(due, skip=True)))
         if not found:
-            return []
+            return [], 0
         subs = self._with_attempts(c, found)
         locked = self._tasks.lock(c, {(s.realm, s.command.task) for s in subs})
         token = secrets.token_hex(8)
@@ -190,25 +204,28 @@ class Submissions:
             free_of_slot = s.state not in life.OPEN or s.lapsed(now)
             if not free_of_slot and task.holder not in (None, s.id):
                 waiting = life.wait_behind(s, task.holder, now)
-                updates.append({**rows.submission_values(waiting), "claim": None, "id_": s.id})
+                updates.append({**rows.submission_values(waiting), "claim": None, "id": s.id})
                 continue
             if not free_of_slot and task.holder is None:
                 locked[key] = replace(task, holder=s.id)
-            claimed.append(Claimed(s, task.version, token, s.lapsed(now)))
-            updates.append({**rows.submission_values(replace(s, behind=None, next_at=now + lease)), "claim": token, "id_": s.id})
+            claimed.append(Claimed(s, task.version, token, s.lapsed(now), now))
+            updates.append({**rows.submission_values(replace(s, behind=None, next_at=now + lease)), "claim": token, "id": s.id})
         self._tasks.save(c, locked)
-        _update_each(c, t, updates)
-        return claimed
+        self._db.alter(c, t, updates)
+        return claimed, len(found)
 
     # -- settle
 
-    def settle(self, answers: Sequence[Answer], contexts: Contexts) -> Settled:
+    def settle(self, answers: Sequence[Answer], contexts: Contexts, *, again: bool = False) -> Settled:
         """Decide *answers* against the rows as they are now, and write down all that comes of it: the state, the attempts, the claims, the
         evidence and the events, in one transaction. Repeating it is harmless: attempts settle once, events have their facts' ids.
-        """
-        return self._db.write(lambda c: self._settle(c, answers, contexts)) if answers else Settled((), (), 0)
 
-    def _settle(self, c: Connection, answers: Sequence[Answer], contexts: Contexts) -> Settled:
+        *again*: it is not known whether an earlier try was committed, and nothing of it was sent. An attempt that it began under the claim
+        of its look is settled as never sent (A1). Under another's claim it is another's attempt, and of that we know nothing.
+        """
+        return self._db.write(lambda c: self._settle(c, answers, contexts, again=again)) if answers else Settled((), (), 0)
+
+    def _settle(self, c: Connection, answers: Sequence[Answer], contexts: Contexts, *, again: bool) -> Settled:
         keys = {(a.realm, a.task) for a in answers}
         subs, claims = self._lock(c, keys, {a.submission for a in answers if a.submission})
         locked = self._tasks.lock(c, keys)
@@ -217,9 +234,9 @@ class Submissions:
         live: dict[Key, dict[str, Submission]] = defaultdict(dict)
         for s in subs.values():
             live[s.realm, s.command.task][s.id] = s
-        moves: dict[str, Move] = {}
+        moves: list[Seen] = []
         told: list[tuple[Key, Event]] = []
-        for each in answers:
+        for each in [*(_never_sent(answers, subs, claims) if again else ()), *answers]:
             key = (each.realm, each.task)
             ours = each.attempt is not None or each.submission is None or claims.get(each.submission) == each.claim
             answer = each if ours else replace(each, submission=None)  # the claim is another's now: this look only observes
@@ -235,47 +252,54 @@ class Submissions:
         locked: Locked,
         live: dict[Key, dict[str, Submission]],
         credits_: dict[Key, dict[str, Credit]],
-        moves: dict[str, Move],
+        moves: list[Seen],
     ) -> None:
         """Take a decision into the rows in hand, so that the next answer of the wave sees it."""
         locked[key] = decision.task
         for move in decision.moves:
             s = move.submission
             live[key][s.id] = s
-            moves[s.id] = _after(moves.get(s.id), move)
+            moves.append((move, decision.task.version))
             credits_[key].update(dict.fromkeys(s.hits, core.credit_of(s)))
-            if s.state in ENDED or (s.state == "waiting" and s.behind is None):
-                task = locked[key]
-                if task.holder == s.id:
-                    locked[key] = replace(task, holder=None)
+            holder = locked[key].holder
+            if holder == s.id and (s.state in ENDED or (s.state == "waiting" and s.behind is None)):
+                locked[key] = replace(locked[key], holder=None)
+            elif holder is None and s.state in HELD:  # what the vigil found out after the slot was given back (A12)
+                locked[key] = replace(locked[key], holder=s.id)
 
     def _write(
         self,
         c: Connection,
         locked: Locked,
-        moves: dict[str, Move],
+        moves: Sequence[Seen],
         told: list[tuple[Key, Event]],
         claims: dict[str, str | None],
         now: float,
         contexts: Contexts,
     ) -> Settled:
-        heads = self._link(c, moves.values(), now, self._heads(c, moves))
+        made = [move for move, _ in moves]
+        last = {m.submission.id: m.submission for m in made}
+        links, heads = _chained(made, now, self._heads(c, last))
+        self._db.put(c, tables.evidence, links)
         told = [(key, self._witnessed(e, heads)) for key, e in told]
-        told += [((m.submission.realm, ""), e) for m in moves.values() for e in self._grants(c, m, locked, contexts, now)]
+        told += [((m.submission.realm, ""), e) for m in made for e in self._grants(c, m, locked, contexts, now)]
         self._outbox.write(c, locked, told, now)
         before = self._tasks.save(c, locked)
-        self._attempts(c, moves.values(), now)
-        self._claims(c, moves.values())
-        self._save(c, moves.values(), heads, now, claims)
-        freed = [old.holder for key, old in before.items() if old.holder and locked[key].holder is None]
+        self._attempts(c, made, now)
+        self._claims(c, made)
+        # What a later answer of the same wave has carried further is not to be sent any more.
+        begins = {m.submission.id: m.begin for m in made if m.begin and m.begin in last[m.submission.id].attempts}
+        begins = {id_: a for id_, a in begins.items() if last[id_].state == "in_doubt"}
+        self._save(c, last.values(), heads, now, {id_: claims.get(id_) for id_ in begins})
+        freed = [old.holder for key, old in before.items() if old.holder and locked[key].holder != old.holder]
         changed = [key for key, old in before.items() if old.version != locked[key].version]
-        self._wake(c, freed, changed, now)
+        awake = {m.submission.id for m, version in moves if version == locked[m.submission.realm, m.submission.command.task].version}
+        self._wake(c, freed, changed, now, awake)
         begun = tuple(
-            Begun(m.submission, m.begin, claims.get(m.submission.id) or "", locked[m.submission.realm, m.submission.command.task].version)
-            for m in moves.values()
-            if m.begin
+            Begun(s, begins[s.id], claims.get(s.id) or "", locked[s.realm, s.command.task].version) for s in last.values() if s.id in begins
         )
-        return Settled(begun, tuple(m.submission for m in moves.values() if m.told), len(told))
+        ids = {m.submission.id for m in made if m.told}
+        return Settled(begun, tuple(s for s in last.values() if s.id in ids), len(told))
 
     # -- people
 
@@ -293,7 +317,7 @@ class Submissions:
         locked = self._tasks.lock(c, {key})
         now = self._db.now(c)
         move = decide(s, now)
-        moves: dict[str, Move] = {}
+        moves: list[Seen] = []
         event = core.submission_event(locked[key], move, now)
         told = [(key, event)] if event else []
         self._apply(Decision(locked[key], (move,), ()), key, locked, defaultdict(dict), defaultdict(dict), moves)
@@ -356,38 +380,12 @@ class Submissions:
         t = tables.submissions
         return {r.id: (r.links, r.head) for r in c.execute(sa.select(t.c.id, t.c.links, t.c.head).where(t.c.id.in_(list(moves))))}
 
-    def _link(self, c: Connection, moves: Iterable[Move], now: float, heads: dict[str, tuple[int, str]]) -> dict[str, tuple[int, str]]:
-        """Append the notes of *moves* to their chains; id -> (number of links, head)."""
-        out, values = dict(heads), []
-        for move in moves:
-            n, head = out.get(move.submission.id, (0, ""))
-            for note in move.notes:
-                link = evidence.link(head, n + 1, now, note.kind, note.public, note.private, secrets.token_hex(16))
-                n, head = link.n, link.digest
-                values.append(
-                    {
-                        "submission": move.submission.id,
-                        "n": n,
-                        "at": now,
-                        "kind": link.kind,
-                        "public": link.public,
-                        "private": link.private,
-                        "salt": link.salt,
-                        "seal": link.seal,
-                        "digest": link.digest,
-                    }
-                )
-            out[move.submission.id] = (n, head)
-        if values:
-            c.execute(sa.insert(tables.evidence), values)
-        return out
-
     @staticmethod
     def _witnessed(event: Event, heads: dict[str, tuple[int, str]]) -> Event:
         """A submission's event carries the head of its chain (A18)."""
         if not event.type.startswith("submission."):
             return event
-        return replace(event, data={**event.data, "evidence": heads[event.data["submission"]["id"]][1]})
+        return events.with_head(event, heads[event.data["submission"]["id"]][1])
 
     def _grants(self, c: Connection, move: Move, locked: Locked, contexts: Contexts, now: float) -> list[Event]:
         """What an answer proved of its grant, or against it (A14)."""
@@ -408,54 +406,48 @@ class Submissions:
         source = locked[s.realm, command.task].source
         return [events.grant_misconfigured(source, command.account, command.grant, s.acts_as, move.proof, now)]
 
-    @staticmethod
-    def _attempts(c: Connection, moves: Iterable[Move], now: float) -> None:
-        moves = list(moves)
-        if begun := [m for m in moves if m.begin]:
-            values = [
-                {"submission": m.submission.id, "n": m.begin.n, "began_at": m.begin.began_at, "quiet_until": m.begin.quiet_until}
-                for m in begun
-                if m.begin
-            ]
-            c.execute(sa.insert(tables.attempts), values)
-        if settled := [(m, m.settled) for m in moves if m.settled]:
-            c.execute(
-                sa.insert(tables.outcomes),
-                [
-                    {
-                        "submission": m.submission.id,
-                        "n": n,
-                        "outcome": outcome,
-                        "at": now,
-                        "quiet_until": next(a.quiet_until for a in m.submission.attempts if a.n == n),
-                    }
-                    for m, (n, outcome) in settled
-                ],
-            )
+    def _attempts(self, c: Connection, moves: Sequence[Move], now: float) -> None:
+        begun = [
+            {"submission": m.submission.id, "n": m.begin.n, "began_at": m.begin.began_at, "quiet_until": m.begin.quiet_until}
+            for m in moves
+            if m.begin
+        ]
+        self._db.put(c, tables.attempts, begun)
+        settled = [
+            {
+                "submission": m.submission.id,
+                "n": m.settled[0],
+                "outcome": m.settled[1],
+                "at": now,
+                "quiet_until": next(a.quiet_until for a in m.submission.attempts if a.n == m.settled[0]),
+            }
+            for m in moves
+            if m.settled
+        ]
+        self._db.put(c, tables.outcomes, settled)
 
-    def _claims(self, c: Connection, moves: Iterable[Move]) -> None:
+    def _claims(self, c: Connection, moves: Sequence[Move]) -> None:
         values = [
             {"realm": m.submission.realm, "task": m.submission.command.task, "response": r, "submission": m.submission.id}
             for m in moves
             for r in m.claims
         ]
-        if values:
-            c.execute(self._db.insert(tables.claims).on_conflict_do_nothing(), values)
+        self._db.put(c, tables.claims, values, new=True)
 
     def _save(
-        self, c: Connection, moves: Iterable[Move], heads: dict[str, tuple[int, str]], now: float, claims: dict[str, str | None]
+        self, c: Connection, subs: Iterable[Submission], heads: dict[str, tuple[int, str]], now: float, claims: Mapping[str, str | None]
     ) -> None:
+        """The rows as they are now; the claim stays with those of *claims* only."""
         updates = []
-        for m in moves:
-            s = m.submission
+        for s in subs:
             links, head = heads[s.id]
-            claim = claims.get(s.id) if m.begin else None
-            updates.append({**rows.submission_values(s), "claim": claim, "links": links, "head": head, "updated_at": now, "id_": s.id})
-        _update_each(c, tables.submissions, updates)
+            claim = claims.get(s.id)
+            updates.append({**rows.submission_values(s), "claim": claim, "links": links, "head": head, "updated_at": now, "id": s.id})
+        self._db.alter(c, tables.submissions, updates)
 
-    def _wake(self, c: Connection, freed: Collection[str | None], changed: Collection[Key], now: float) -> None:
-        """Those behind a freed slot, and those who wait for their turn on a task that changed. Rows that others hold are skipped: whoever
-        holds them is about to lock the task, and sees it as we leave it.
+    def _wake(self, c: Connection, freed: Collection[str | None], changed: Collection[Key], now: float, awake: Collection[str]) -> None:
+        """Those behind a freed slot, and those who wait for their turn on a task that changed, but for *awake*, who have seen it as it is.
+        Rows that others hold are skipped: whoever holds them is about to lock the task, and sees it as we leave it.
         """
         t = tables.submissions
         for where in (
@@ -463,28 +455,32 @@ class Submissions:
             sa.and_(t.c.state == "waiting", t.c.behind.is_(None), sa.tuple_(t.c.realm, t.c.task).in_(list(changed))) if changed else None,
         ):
             if where is not None:
-                ids = self._db.locked(sa.select(t.c.id).where(where), skip=True)
+                ids = self._db.locked(sa.select(t.c.id).where(where, t.c.id.not_in(list(awake))), skip=True)
                 c.execute(sa.update(t).where(t.c.id.in_(ids)).values(next_at=now, claim=None))
 
 
-def _after(first: Move | None, then: Move) -> Move:
-    """Two moves of one submission in one wave, as one to write."""
-    if first is None:
-        return then
-    return replace(
-        then,
-        begin=then.begin or first.begin,
-        claims=(*first.claims, *then.claims),
-        settled=then.settled or first.settled,
-        notes=(*first.notes, *then.notes),
-        proof=then.proof or first.proof,
-    )
+def _never_sent(answers: Sequence[Answer], subs: Mapping[str, Submission], claims: Mapping[str, str | None]) -> Iterable[Answer]:
+    """For each look whose own try may have begun an attempt: it was not sent. Only the holder of a claim begins attempts."""
+    fact = Fact("never sent", text="it is not known whether its attempt was written")
+    for look in answers:
+        if look.submission and look.attempt is None and claims.get(look.submission) == look.claim:
+            for attempt in subs[look.submission].attempts[look.attempts_before :]:
+                yield replace(look, what=Unsent(fact), attempt=attempt.n)
 
 
-def _update_each(c: Connection, table: sa.Table, updates: Sequence[dict[str, Any]]) -> None:
-    if updates:
-        names = [n for n in updates[0] if n != "id_"]
-        c.execute(sa.update(table).where(table.c.id == sa.bindparam("id_")).values({n: sa.bindparam(n) for n in names}), updates)
+def _chained(
+    moves: Iterable[Move], now: float, heads: Mapping[str, tuple[int, str]]
+) -> tuple[list[dict[str, Any]], dict[str, tuple[int, str]]]:
+    """The notes of *moves* as rows at the ends of their chains, and id -> (number of links, head) after them."""
+    out, values = dict(heads), []
+    for move in moves:
+        n, head = out.get(move.submission.id, (0, ""))
+        for note in move.notes:
+            link = evidence.link(head, n + 1, now, note.kind, note.public, note.private, secrets.token_hex(16))
+            n, head = link.n, link.digest
+            values.append({"submission": move.submission.id, **rows.fields_of(link)})
+        out[move.submission.id] = (n, head)
+    return values, out
 
 
 def _no_context() -> Context:

@@ -15,8 +15,8 @@ metadata = sa.MetaData(
     }
 )
 
-SHORT = sa.String(200)
-"""Names, ids and keys."""
+SHORT = sa.String(512)
+"""Names, ids and keys: the longest that the wire takes is an upstream's task id."""
 
 tasks = sa.Table(
     "tasks",

@@ -1,7 +1,6 @@
 """The tasks' rows: one for each upstream task, locked in one order, written when they changed."""
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -22,7 +21,7 @@ class Tasks:
         """Rows for tasks that were never heard of; in one order, because two transactions may bring the same ones."""
         values = [rows.task_values(t) for t in sorted({(t.realm, t.task): t for t in wanted}.values(), key=lambda t: (t.realm, t.task))]
         if values:
-            c.execute(self._db.insert(tables.tasks).values(values).on_conflict_do_nothing(index_elements=["realm", "task"]))
+            self._db.put(c, tables.tasks, values, new=True)
 
     def make(self, wanted: Collection[Task]) -> None:
         """Rows for tasks that may not be there yet, in a transaction of their own."""
@@ -40,15 +39,7 @@ class Tasks:
     def save(self, c: Connection, locked: "Locked") -> Mapping[Key, Task]:
         """Write the rows that changed since `lock`; returns them as they were."""
         changed = {key: old for key, old in locked.before.items() if locked[key] is not old and locked[key] != old}
-        t = tables.tasks
-        if changed:
-            names = ("snapshot", "round", "sequence", "version", "gone", "holder")
-            values: list[dict[str, Any]] = []
-            for key in changed:
-                v = rows.task_values(locked[key])
-                values.append({"realm_": key[0], "task_": key[1], **{n: v[n] for n in names}})
-            where = sa.and_(t.c.realm == sa.bindparam("realm_"), t.c.task == sa.bindparam("task_"))
-            c.execute(sa.update(t).where(where).values({n: sa.bindparam(n) for n in names}), values)
+        self._db.alter(c, tables.tasks, [rows.task_values(locked[key]) for key in changed])
         return changed
 
     def known(self, keys: Collection[Key]) -> dict[Key, Task]:

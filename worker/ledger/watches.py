@@ -1,8 +1,8 @@
 """Watches: what is polled, when next, and how far a feed has been read."""
 
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -50,7 +50,7 @@ class Watches:
                 cursor={},
                 created_at=now,
             )
-            changed = {"interval": interval, "next_at": now}
+            changed = {"interval": interval, "next_at": sa.case((t.c.claim.is_(None), now), else_=t.c.next_at)}  # one under way ends first
             c.execute(insert.on_conflict_do_update(index_elements=["account", "task"], set_=changed))
             return _watch(c.execute(sa.select(t).where(t.c.account == account, t.c.task == task)).one())
 
@@ -81,15 +81,40 @@ class Watches:
 
         return self._db.write(work)
 
+    def keep(self, watch: Watch, lease: float, cursor: Mapping[str, Any]) -> Watch | None:
+        """Write down how far a long pass has come, and go on for *lease* seconds more. None where the claim has become another's (B5)."""
+        t = tables.watches
+
+        def work(c: Connection) -> Watch | None:
+            kept = replace(watch, next_at=self._db.now(c) + lease, tries=0, cursor=dict(cursor))
+            update = sa.update(t).where(t.c.id == watch.id, t.c.claim == watch.claim)
+            found = c.execute(update.values(next_at=kept.next_at, tries=0, cursor=dict(cursor)))
+            return kept if found.rowcount else None
+
+        return self._db.write(work)
+
     def done(self, watch: Watch, *, wait: float, tries: int, cursor: Mapping[str, Any]) -> None:
         """Look again in *wait* seconds. Does nothing where the claim has become another's: a watch never writes over a newer look (B5)."""
+        self.all_done([(watch, wait, tries, cursor)])
+
+    def all_done(self, looked: Sequence[tuple[Watch, float, int, Mapping[str, Any]]]) -> None:
+        """`done` for a whole set: (watch, wait, tries, cursor) each."""
+        t = tables.watches
 
         def work(c: Connection) -> None:
-            t = tables.watches
-            update = sa.update(t).where(t.c.id == watch.id, t.c.claim == watch.claim)
-            c.execute(update.values(claim=None, next_at=self._db.now(c) + wait, tries=tries, cursor=dict(cursor)))
+            now = self._db.now(c)
+            ours = {w.id: w.claim for w, *_ in looked}
+            query = self._db.locked(sa.select(t.c.id, t.c.claim).where(t.c.id.in_(list(ours))).order_by(t.c.id))
+            held = {r.id for r in c.execute(query) if r.claim == ours[r.id]}
+            rows = [
+                {"id": w.id, "claim": None, "next_at": now + wait, "tries": tries, "cursor": dict(cursor)}
+                for w, wait, tries, cursor in looked
+                if w.id in held
+            ]
+            self._db.alter(c, t, rows)
 
-        self._db.write(work)
+        if looked:
+            self._db.write(work)
 
 
 def _watch(row: sa.Row[Any]) -> Watch:
