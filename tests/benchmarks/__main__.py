@@ -1,0 +1,111 @@
+"""`make bench`: the same job in this worker and in a plain Celery worker, in turns, on the servers that the tests use.
+
+The job: a submission comes in by the broker, its task is looked at, one step is approved, and that the step is completed is told on an
+exchange. Both sides have the same number of worker processes, the same upstream with the same latency, and RabbitMQ and PostgreSQL.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+from tests import servers
+from tests.benchmarks.stage import Round, Upstream, ours, running, theirs, timed
+
+SIDES = {"ours": contextmanager(ours), "plain": contextmanager(theirs)}
+
+
+def main() -> int:
+    given = arguments()
+    results: dict[str, list[Round]] = {name: [] for name in given.sides}
+    try:
+        with servers.postgres() as postgres, servers.rabbitmq() as rabbitmq, tempfile.TemporaryDirectory(prefix="aw-bench-") as scratch:
+            upstream = Upstream(Path(scratch), given.latency / 1000)
+            with running([upstream.process]):
+                for number in range(1, given.rounds + 1):
+                    for name in given.sides:
+                        results[name].append(one(name, given, Path(scratch), upstream, postgres, rabbitmq))
+                        told = results[name][-1]
+                        print(f"round {number}: {name:5} {told.rate:7.0f} jobs/s", file=sys.stderr)
+    except servers.Missing as exc:
+        print(f"make bench: {exc}. `make servers` gets them.", file=sys.stderr)
+        return 1
+    found = {name: summary(rounds) for name, rounds in results.items()}
+    about = {"jobs": given.jobs, "rounds": given.rounds, "workers": given.workers, "latency_ms": given.latency, "cores": os.cpu_count()}
+    if given.json:
+        print(json.dumps({"settings": about, "sides": found}))
+    else:
+        print_table(about, found)
+    return 0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--jobs", "-n", type=int, default=2000, help="submissions in a round (2000)")
+    parser.add_argument("--rounds", "-r", type=int, default=3, help="rounds of each side (3)")
+    parser.add_argument("--workers", type=int, default=2, help="worker processes of each side (2)")
+    parser.add_argument("--latency", type=float, default=50.0, help="milliseconds before each answer of the upstream (50)")
+    parser.add_argument("--only", choices=SIDES, dest="sides", action="append", help="one side only")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
+    given = parser.parse_args()
+    given.sides = given.sides or list(SIDES)
+    return given
+
+
+def one(name: str, given: argparse.Namespace, scratch: Path, upstream: Upstream, postgres: str, rabbitmq: str) -> Round:
+    tasks = upstream.tasks(given.jobs)
+    run = f"bench_{secrets.token_hex(3)}"
+    folder = scratch / run  # empty, so that no settings of a desk are read
+    folder.mkdir()
+    with servers.database(postgres) as ledger, SIDES[name](folder, upstream, tasks, ledger, rabbitmq, run, given.workers) as side:
+        return timed(side, upstream, tasks)
+
+
+def summary(rounds: Sequence[Round]) -> dict[str, float]:
+    def middle(values: Sequence[float]) -> float:
+        return round(median(values), 3)
+
+    return {
+        "jobs_per_second": middle([r.rate for r in rounds]),
+        "slowest": round(min(r.rate for r in rounds), 3),
+        "fastest": round(max(r.rate for r in rounds), 3),
+        "worker_cpu_ms": middle([r.workers_cpu / r.jobs * 1000 for r in rounds]),
+        "intake_and_beat_cpu_ms": middle([r.others_cpu / r.jobs * 1000 for r in rounds]),
+        "sandbox_cpu_ms": middle([r.sandbox_cpu / r.jobs * 1000 for r in rounds]),
+        "machine_busy_cores": middle([r.machine_cpu / r.seconds for r in rounds]),
+        "events_per_job": middle([r.events / r.jobs for r in rounds]),
+        "doubles": sum(r.doubles for r in rounds),
+    }
+
+
+ROWS = {
+    "jobs_per_second": ("jobs/s, median", 0),
+    "slowest": ("  slowest round", 0),
+    "fastest": ("  fastest round", 0),
+    "worker_cpu_ms": ("CPU ms a job, workers", 2),
+    "intake_and_beat_cpu_ms": ("CPU ms a job, intake and beat", 2),
+    "sandbox_cpu_ms": ("CPU ms a job, sandbox", 2),
+    "machine_busy_cores": ("cores busy, whole machine", 2),
+    "events_per_job": ("events told a job", 1),
+    "doubles": ("effects that took place twice", 0),
+}
+
+
+def print_table(about: dict[str, float | int | None], found: dict[str, dict[str, float]]) -> None:
+    print(", ".join(f"{key.replace('_', ' ')} {value}" for key, value in about.items()))
+    both = len(found) == 2
+    print(f"{'':32}" + "".join(f"{name:>10}" for name in found) + (f"{'ratio':>10}" if both else ""))
+    for key, (title, digits) in ROWS.items():
+        values = [side[key] for side in found.values()]
+        ratio = f"{values[0] / values[1]:>10.2f}" if both and values[1] and key in {"jobs_per_second", "worker_cpu_ms"} else ""
+        print(f"{title:32}" + "".join(f"{value:>10.{digits}f}" for value in values) + ratio)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
