@@ -154,14 +154,14 @@ class Verbs:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._verbs, name)
 
-    def claim(self, *args: Any) -> Any:
-        return self._world.around("claim", lambda: self._verbs.claim(*args))
+    def claim(self, *args: Any, **more: Any) -> Any:
+        return self._world.around("claim", lambda: self._verbs.claim(*args, **more))
 
-    def settle(self, *args: Any) -> Any:
-        return self._world.around("settle", lambda: self._verbs.settle(*args))
+    def settle(self, *args: Any, **more: Any) -> Any:
+        return self._world.around("settle", lambda: self._verbs.settle(*args, **more))
 
-    def accept(self, *args: Any) -> Any:
-        return self._world.around("accept", lambda: self._verbs.accept(*args))
+    def accept(self, *args: Any, **more: Any) -> Any:
+        return self._world.around("accept", lambda: self._verbs.accept(*args, **more))
 
 
 class Brittle:
