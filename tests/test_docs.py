@@ -20,7 +20,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 def test_links_lead_somewhere(page: Path) -> None:
     """A link within the project names a file or a folder that is there."""
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")) if "://" not in link]
-    assert [] == [link for link in links if not (page.parent / link).exists()]
+    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 def test_every_event_type_is_on_the_page() -> None:
@@ -28,7 +28,7 @@ def test_every_event_type_is_on_the_page() -> None:
     page = (ROOT / "docs/events.md").read_text(encoding="utf-8")
     table = page.split("| type | tells |")[1].split("**At least once")[0]
     missing = [t for t in events.TYPES if f"`{t}`" not in table and t.removeprefix("submission.") not in table]
-    assert [] == missing
+    assert missing == []
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_the_consumer_on_the_page_drops_doubles(exchange: Exchange, rabbitmq_url
         code = code.replace(said, here)
     for name, sequence in (("a", 1), ("b", 2), ("a", 1), ("c", 3)):
         body = {"id": name, "sequence": str(sequence), "subject": "T"}
-        assert Left.DELIVERED == exchange.publish([Delivery(name, "workiva.finance.step.completed", body)])[name].left
+        assert exchange.publish([Delivery(name, "workiva.finance.step.completed", body)])[name].left == Left.DELIVERED
     handled: list[str] = []
-    exec(code, {"handle": lambda event: handled.append(event["id"])})  # noqa: S102  our own page
-    assert ["a", "b", "c"] == handled
+    exec(code, {"handle": lambda event: handled.append(event["id"])})
+    assert handled == ["a", "b", "c"]
