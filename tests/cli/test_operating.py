@@ -94,9 +94,9 @@ def test_events_are_followed_as_they_come(desk):
 
 def test_sinks_are_counted_and_replayed(desk):
     desk.submit(desk.task())
-    assert desk.lines(
-        "sink", "list"
-    ) == [{"name": "exchange", "kind": "exchange", "to": "approvals.events", "due": 1, "delivered": 0, "unbound": 0}]
+    assert desk.lines("sink", "list") == [
+        {"name": "exchange", "kind": "exchange", "to": "approvals.events", "due": 1, "delivered": 0, "unbound": 0}
+    ]
     assert desk.json("sink", "replay", "exchange", "--missing") == {"sink": "exchange", "replayed": 0}
     assert desk.json("sink", "replay", "exchange", "--since", "1h") == {"sink": "exchange", "replayed": 0}
 
