@@ -5,6 +5,7 @@ result and chain machinery stays unused: the ledger carries the state, a ring ca
 (losing one costs a tick), results are ignored, and nothing is prefetched that a neighbour could do.
 """
 
+import atexit
 import logging
 import threading
 from functools import cache
@@ -18,6 +19,7 @@ from worker import bootstrap, telemetry
 from worker.broker import Names, transport_options
 from worker.errors import LedgerDown, SchemaMismatch, SettingsError
 from worker.flows import Runtime
+from worker.health import Heart, place
 from worker.settings import Settings, load
 
 log = structlog.get_logger()
@@ -31,6 +33,7 @@ CONCURRENCY = 16
 
 
 _given: list[Settings] = []
+_hearts: list[Heart] = []
 _made: list[Runtime] = []
 _making = threading.Lock()
 
@@ -52,7 +55,10 @@ def runtime() -> Runtime:
     """
     with _making:
         if not _made:
-            _made.append(bootstrap.runtime(settings()))
+            rt = bootstrap.runtime(settings())
+            for heart in _hearts:
+                rt.working = heart.working
+            _made.append(rt)
         return _made[0]
 
 
@@ -131,6 +137,15 @@ def _starts(process: str) -> None:
             telemetry.configure(settings(), process)
         except SettingsError as exc:
             raise SystemExit(str(exc)) from exc
+    show_life(process)
+
+
+def show_life(process: str) -> None:
+    """From now on this process shows that it gets on, for `approvals health --live`. Once: `up` is one process, whatever runs in it."""
+    if not _hearts:
+        _hearts.append(Heart(place(settings()), process))
+        _hearts[0].start()
+        atexit.register(_hearts[0].stop)
 
 
 CHATTER = ("celery.worker.strategy", "celery.app.trace", "celery.beat")

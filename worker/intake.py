@@ -35,6 +35,7 @@ from worker.core.times import iso
 from worker.errors import LedgerDown
 from worker.flows import Runtime
 from worker.flows.accept import Accepted, Conflict, Existing, Outcome, Rejected, accept
+from worker.health import Heart, place
 from worker.wire import REASON, REJECTED_AT, REQUEUED, Door, Refused, RejectedMessage, parse, rejected, safe
 
 _R = TypeVar("_R")
@@ -350,9 +351,12 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     runtime = bootstrap.runtime(configured)
+    heart = Heart(place(configured), "intake")
+    heart.start()
     try:
         serve(configured, runtime, stop)
     finally:
+        heart.stop()
         bootstrap.close(runtime)
         telemetry.flush()
 

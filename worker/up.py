@@ -10,6 +10,7 @@ def up(settings: Settings) -> int:
     """Run until a signal says stop, then claim no more and let what is in flight come home. Returns the exit status."""
     telemetry.configure(settings, "up")
     app.use(settings)
+    app.show_life("up")
     rt = app.runtime()
     beat, worker = app.beat(), app.worker()
     taking = threading.Thread(target=intake.serve, args=(settings, rt, rt.stopping), name="intake", daemon=True)

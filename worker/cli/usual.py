@@ -23,7 +23,7 @@ def main(base_url: str, task: str, comment: str) -> None:
     )
     tries: list[str] = []
 
-    @app.task(name="approve", bind=True, autoretry_for=(httpx.TransportError,), retry_backoff=1, retry_jitter=False, max_retries=3)
+    @app.task(name="approve", bind=True, autoretry_for=(httpx.TransportError,), retry_backoff=1, retry_jitter=False, max_retries=3)  # type: ignore[untyped-decorator]
     def approve(self: Any) -> None:  # noqa: ARG001  bound, as autoretry_for wants it
         with httpx.Client(base_url=base_url, headers={"X-Version": "2026-01-01"}, timeout=5) as client:
             form = {"client_id": "sandbox", "client_secret": "sandbox", "grant_type": "client_credentials"}

@@ -7,6 +7,7 @@ flow needs comes in a `Runtime`; `worker.bootstrap` makes it of settings, tests 
 import random
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from worker.core.submission import Rules, Submission
@@ -60,7 +61,7 @@ def _no_notice(submission: Submission) -> None:
 @dataclass(slots=True)
 class Runtime:
     """What flows work with. `ring`: ask for another turn of a verb and shard; `notice`: a submission came to an end, for logs and alarms;
-    `turn`: seconds a flow carries on before it rings again; `room`: exchanges in flight for one shard.
+    `working`: around each turn, for the liveness probe; `turn`: seconds a flow carries on before it rings again; `room`: exchanges in flight for one shard.
     """
 
     ledger: Ledger
@@ -71,6 +72,7 @@ class Runtime:
     notice: Callable[[Submission], None] = _no_notice
     stopping: threading.Event = field(default_factory=threading.Event)
     busy: Busy = field(default_factory=Busy)
+    working: Callable[[], AbstractContextManager[None]] = nullcontext
     dice: Callable[[], float] = random.random
     on_close: list[Callable[[], None]] = field(default_factory=list)
     turn: float = 3.0

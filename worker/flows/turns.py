@@ -20,7 +20,8 @@ def turn(rt: Runtime, verb: str, shard: str, flow: Callable[[Runtime, str], bool
         return
     left = False
     try:
-        left = flow(rt, shard)
+        with rt.working():
+            left = flow(rt, shard)
     except LedgerDown as exc:
         log.warning("ledger.down", verb=verb, shard=shard, error=str(exc))  # the tick rings when it is back
     finally:
