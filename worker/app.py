@@ -68,7 +68,7 @@ def celery_settings() -> dict[str, Any]:
     url = settings().broker.url
     rings = names.rings_queue()
     return {
-        "broker_url": str(url),
+        "broker_url": "memory://localhost//" if url == "memory://" else str(url),  # without a host kombu warns that it has none
         "imports": ("worker.tasks",),
         "task_queues": [rings],
         "task_default_queue": rings.name,

@@ -61,7 +61,8 @@ def _no_notice(submission: Submission) -> None:
 @dataclass(slots=True)
 class Runtime:
     """What flows work with. `ring`: ask for another turn of a verb and shard; `notice`: a submission came to an end, for logs and alarms;
-    `working`: around each turn, for the liveness probe; `turn`: seconds a flow carries on before it rings again; `room`: exchanges in flight for one shard.
+    `working`: around each turn, for the liveness probe; `turn`: seconds a flow carries on before it rings again; `room`: exchanges in
+    flight for one shard.
     """
 
     ledger: Ledger

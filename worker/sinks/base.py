@@ -12,10 +12,14 @@ class Sink(Protocol):
     """A way out. Never raises for what the receiver or the network does: that is a `Result`."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What it is called in settings, events and logs."""
+        ...
 
     def publish(self, batch: Sequence[Delivery]) -> dict[str, Result]:
         """Try every delivery of *batch*; event id -> what became of it. An id left out counts as failed."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Give its connections back."""
+        ...
