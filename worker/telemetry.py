@@ -156,7 +156,7 @@ def _configure_logs(settings: Settings, process: str, stream: TextIO) -> None:
     root.handlers[:] = [handler]
     root.setLevel(settings.log.level.upper())
     # httpx tells every request with its address, which is one line a request and holds ids.
-    for noisy in ("httpx", "httpcore", "amqp", "kombu"):
+    for noisy in ("httpx", "httpcore", "amqp", "kombu", "alembic"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
 
 
