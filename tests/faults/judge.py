@@ -70,7 +70,7 @@ def _misplaced(world: World, effect: Effect) -> Iterator[tuple[str, str]]:
         retry = "by a retry" if send.before else "by a first attempt that nobody raced"
         yield "NEXT-STEP", f"{plan.name} was meant for step {send.plan_step} and came on step {entry.step}, {retry}"
     issued = send.plan_issued
-    if issued is None or look is None or entry.round == issued.round or look.task.round == issued.round:
+    if issued is None or look is None or issued.round in {entry.round, look.task.round}:
         return
     known = _shows(issued, look.task) if plan.pinned else _moved(look.task) and look.task.modified_at > plan.command.issued_at
     if known or (send.before and send.before[0].look and _shows(send.before[0].look.task, look.task)):
@@ -158,7 +158,10 @@ def _ordered(world: World, name: str, events: list[dict[str, Any]], completed: d
     at, step = int(completed["sequence"]), completed["data"]["step"]
     for r in completed["data"]["responses"]:
         for e in events:
-            same = e["type"] == "response.recorded" and (e["data"]["response"]["actor"], e["data"]["response"]["at"]) == (r["actor"], r["at"])
+            same = e["type"] == "response.recorded" and (e["data"]["response"]["actor"], e["data"]["response"]["at"]) == (
+                r["actor"],
+                r["at"],
+            )
             if same and int(e["sequence"]) > at:
                 yield "EVENTS", f"{name}: step {step} completed came before the response that completes it"
         plan = next((p for p in world.plans if p.name == _plain(r["comment"])), None)

@@ -20,8 +20,7 @@ import structlog
 
 from tests.faults.judge import judge
 from tests.faults.tape import Tape
-from tests.faults.world import Hand, Options, World, new_ledger
-from worker.ledger import Ledger
+from tests.faults.world import Options, World, new_ledger
 
 LENGTH = 400
 """Bytes of a tape: a storm of some thirty requests."""

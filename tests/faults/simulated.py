@@ -123,7 +123,7 @@ class _Exchange:
             self.gate(request)
         elif self.engine.clock() > self.until:
             raise Broken("deadline")
-        answer = self.world.exchange(self, request)
+        answer: httpx.Response = self.world.exchange(self, request)
         if answer.status_code == 401 and credentials and self.engine.tokens.get(credentials.name) == token:
             del self.engine.tokens[credentials.name]
         return answer

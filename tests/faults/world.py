@@ -55,6 +55,7 @@ class Options:
     conforming: bool = True
     faults: float = 0.35
     late: float = 0.06
+    lateness: float | None = None
     people: float = 0.06
     pauses: float = 0.05
     others: float = 0.05
@@ -236,7 +237,9 @@ class World:
             steps = []
             for n in range(2 if o.plain else tape.pick((2, 2, 1, 3))):
                 us = n == 0 or (tape.happens(0.5) if o.exposed is None else o.exposed)
-                people = ([ME] if us else []) + tape.pick((["bob"], [], ["bob", "eve"], [OTHER], [OTHER, "bob"]) if us else (["bob"], [OTHER]))
+                people = ([ME] if us else []) + tape.pick(
+                    (["bob"], [], ["bob", "eve"], [OTHER], [OTHER, "bob"]) if us else (["bob"], [OTHER])
+                )
                 if o.plain:
                     people = ([ME] if us else []) + ["bob"]
                 steps.append({"participants": people, "mode": "ONE" if o.plain else tape.pick(("ONE", "ONE", "ALL"))})
@@ -266,8 +269,10 @@ class World:
     def quietly(self, act: Callable[[], Any]) -> None:
         """Without anything special."""
         tape, self.tape = self.tape, Tape(b"")
-        act()
-        self.tape = tape
+        try:
+            act()
+        finally:
+            self.tape = tape
 
     # -- time, people, other workers
 
@@ -334,10 +339,9 @@ class World:
         self._note(before, None)
         self.pass_time(0.05)
 
-    def work(self, verb: Callable[[Runtime, str], Any] = submit) -> None:
-        """A worker process takes a turn."""
-        self.workers += 1
-        rt = Runtime(
+    def runtime(self) -> Runtime:
+        """What one process works with."""
+        return Runtime(
             ledger=Brittle(self.ledger, self),  # type: ignore[arg-type]
             engine=Simulated(self),  # type: ignore[arg-type]
             accounts={NAME: self.account},
@@ -346,6 +350,11 @@ class World:
             stopping=Stopping(self),
             turn=1e9,
         )
+
+    def work(self, verb: Callable[[Runtime, str], Any] = submit) -> None:
+        """A worker process takes a turn."""
+        self.workers += 1
+        rt = self.runtime()
         self.stack.append((f"w{self.workers}", rt))
         try:
             verb(rt, NAME)
@@ -409,7 +418,7 @@ class World:
         if delivery.how in {"reset", "close", "half_head", "half_body", "garbage"}:
             self.pass_time(0.02)
             raise Broken("answer lost")
-        wait = delivery.wait if delivery.wait else self.tape.pick((0.02, 0.02, 0.02, 0.5, 3.0))
+        wait = delivery.wait or self.tape.pick((0.02, 0.02, 0.02, 0.5, 3.0))
         self.pass_time(min(wait, limit))
         if wait >= limit or delivery.how == "stall":
             raise Broken("deadline")
@@ -418,8 +427,10 @@ class World:
             raise Broken("answer lost")
         if send and response.status in {401, 429}:
             send.proven_unsent = True
+        if not act and response.status == 200:
+            for id_ in [task] if task else list(self.workspace.tasks):
+                self.seen_first.setdefault(id_, look.at if look else self.hand.now - LAG)
         if look and response.status == 200:
-            self.seen_first.setdefault(task, look.at)
             if (name := _asker(ex.tag)) is not None:
                 ex.bag.looks[name] = look
         self.moment()
@@ -437,7 +448,7 @@ class World:
         o, tape = self.options, self.tape
         happens = tape.event([("late", o.late if act else 0.0), ("stale", 0.0 if act else o.stale), ("fault", o.faults)])
         if happens == "late":
-            seconds = tape.pick(LATE if o.conforming or tape.happens(0.3) else TOO_LATE)
+            seconds = o.lateness or tape.pick(LATE if o.conforming or tape.happens(0.3) else TOO_LATE)
             return Fault("act", "late", seconds=seconds, status=tape.pick((None, None, 502, 409)))
         if happens == "stale":
             return Fault("read", "stale", seconds=tape.pick((0.3, 1.0, LAG)))
@@ -521,33 +532,30 @@ class World:
 
     def decide(self) -> None:
         """A person looks after what is parked, with the truth before their eyes; or cancels what waits."""
-        rows = {r.id: r for r in self.ledger.queries.listed()}
+        rows = {r.id: r.state for r in self.ledger.queries.listed()}
         for plan in self.plans:
-            row = rows.get(plan.id)
-            if row is None:
-                continue
             try:
-                if row.state in {"parked", "misapplied", "duplicated"}:
-                    done = [e for e in self.effects if e.send.plan is plan]
-                    pending = any(s.plan is plan for s in self.late.values())
-                    task = self.workspace.tasks[plan.command.task]
-                    retry = not done and not pending and task.active is not None and self.tape.happens(0.6)
-                    pin = self._pin(task.id, task.active + 1) if retry and task.active is not None else None
-                    self.quietly(lambda: self._resolve(plan, "applied" if done else "retry" if retry else "abandoned", pin))
-                    if retry:
-                        plan.issued, plan.pinned, plan.sends = task, True, []
-                        plan.step = (task.active or 0) + 1 if plan.step else None
-                    else:
-                        plan.person_took_over = True
-                elif row.state in {"pending", "waiting"} and self.tape.happens(0.5):
-                    self.work(lambda rt, _: cancel(rt, plan.id))
+                if rows.get(plan.id) in {"parked", "misapplied", "duplicated"}:
+                    self._resolve(plan)
+                elif rows.get(plan.id) in {"pending", "waiting"} and self.tape.happens(0.5):
+                    cancel(self.runtime(), plan.id)
                     self.say(f"{plan.name}: a person cancels it")
             except NotNow:
                 pass
 
-    def _resolve(self, plan: Plan, verdict: Any, pin: str | None) -> None:
-        self.work(lambda rt, _: resolve(rt, plan.id, verdict, "seen", pin))
+    def _resolve(self, plan: Plan) -> None:
+        done = any(e.send.plan is plan for e in self.effects)
+        pending = any(s.plan is plan for s in self.late.values())
+        task = self.workspace.tasks[plan.command.task]
+        step = None if done or pending or task.active is None or not self.tape.happens(0.6) else task.active + 1
+        verdict: Any = "applied" if done else "retry" if step else "abandoned"
+        self.quietly(lambda: resolve(self.runtime(), plan.id, verdict, "seen", self._pin(task.id, step) if step else None))
         self.say(f"{plan.name}: a person resolves it as {verdict}")
+        if step:
+            plan.issued, plan.pinned, plan.sends = task, True, []
+            plan.step = step if plan.step else None
+        else:
+            plan.person_took_over = True
 
     # -- the two halves
 
@@ -573,7 +581,9 @@ class World:
         self.work(poll)
 
     def _turn(self) -> None:
-        match self.tape.event([("command", 0.3 if self.to_come else 0.0), ("person", self.options.people), ("poll", 0.08), ("decide", 0.06)]):
+        match self.tape.event(
+            [("command", 0.3 if self.to_come else 0.0), ("person", self.options.people), ("poll", 0.08), ("decide", 0.06)]
+        ):
             case "command":
                 self.command()
             case "person":
