@@ -92,6 +92,8 @@ def celery_settings() -> dict[str, Any]:
         "broker_pool_acquire_timeout": 10,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        "worker_cancel_long_running_tasks_on_connection_loss": True,  # of those acknowledged late, which are none: it spares a warning
+        "worker_enable_prefetch_count_reduction": False,
         "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
         "beat_scheduler": "celery.beat:Scheduler",  # in memory: a tick has no past worth a file
         "beat_max_loop_interval": 1,
@@ -99,7 +101,7 @@ def celery_settings() -> dict[str, Any]:
             "tick": {
                 "task": f"{names.namespace}.tick",
                 "schedule": TICK,
-                "options": {"expires": 5 * TICK, "queue": rings.name, "retry": False},
+                "options": {"expires": 5 * TICK, "queue": rings.name},
             }
         },
     }

@@ -138,9 +138,8 @@ class House:
         }
         plain = {key: value for key, value in os.environ.items() if not key.startswith("APPROVALS_")}
         self.env = {**plain, "PYTHONPATH": str(ROOT), **{f"APPROVALS_{key}": value for key, value in ours.items()}}
-        self.processes: list[Process] = []
+        self.processes: dict[str, Process] = {}
         self._ledger: Ledger | None = None
-        self._count = 0
 
     def __enter__(self) -> Self:
         if not self.ledger_url.startswith("sqlite"):
@@ -148,9 +147,8 @@ class House:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        for process in self.processes:
-            with suppress(ProcessLookupError):
-                process.kill()
+        for process in self.processes.values():
+            process.kill()
         if self._ledger:
             self._ledger.close()
 
@@ -167,19 +165,23 @@ class House:
 
     def run(self, name: str, command: Sequence[str]) -> Process:
         """Any command with the settings of this house."""
-        process = Process(name, command, self.folder, self.env)
-        self.processes.append(process)
+        process = self.processes[name] = Process(name, command, self.folder, self.env)
         return process
 
-    def worker(self, name: str = "worker") -> Process:
-        """A worker that hears rings."""
-        return self.start("worker", name).ready("ready.")
+    def __getitem__(self, name: str) -> Process:
+        return self.processes[name]
 
-    def open(self) -> "House":
-        """Worker, beat and intake."""
-        worker, intake, _ = self.start("worker"), self.start("intake"), self.start("beat")
-        worker.ready("ready.")
-        intake.ready("intake.started")
+    def open(self) -> Self:
+        """Worker, beat and intake run, and nobody else: whoever ended since is started again."""
+        usual = ("worker", "intake", "beat")
+        for name, process in list(self.processes.items()):
+            if name not in usual:
+                process.kill()
+        for name in usual:
+            if name not in self.processes or not self[name].running:
+                self.start(name)
+        self["worker"].ready("ready.", 60)
+        self["intake"].ready("intake.started")
         until(lambda: queue_there(self.broker, f"{self.namespace}.commands"), what="the queue of the commands")
         return self
 
