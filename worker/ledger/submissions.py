@@ -122,7 +122,9 @@ class Submissions:
         first: dict[Key, New] = {}
         for item in items:
             first.setdefault((item.command.account, item.command.key), item)
-        fresh = {name: life.accept(i.complete, id_=new_id(now), realm=i.realm, pin=i.pin, now=now) for name, i in first.items()}
+        fresh = {
+            name: life.accept(i.complete, id_=new_id(now, n), realm=i.realm, pin=i.pin, now=now) for n, (name, i) in enumerate(first.items())
+        }
         self._tasks.ensure(c, [Task(i.realm, i.command.task, i.kind, i.command.account) for i in first.values()])
         locked = self._tasks.lock(c, {(i.realm, i.command.task) for i in first.values()})
         links, heads = _chained(fresh.values(), now, {})
@@ -487,6 +489,8 @@ def _no_context() -> Context:
     raise AssertionError  # a person's move proves nothing of a grant, so nobody asks
 
 
-def new_id(now: float) -> str:
-    """A submission's id: it sorts by the time of acceptance (milliseconds, base 16) and cannot be guessed."""
-    return f"s{int(now * 1000):011x}{secrets.token_hex(5)}"
+def new_id(now: float, n: int) -> str:
+    """A submission's id: it sorts by the time of acceptance (milliseconds, base 16), then by its place *n* in the batch, and cannot be
+    guessed. The oldest of a task goes first (A9), and a batch is in order too.
+    """
+    return f"s{int(now * 1000):011x}{n:04x}{secrets.token_hex(5)}"
