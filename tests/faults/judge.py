@@ -117,6 +117,7 @@ def _clear(world: World, plan: Plan) -> bool:
         and not world.strangers[command.task]
         and len([s for s in plan.sends if not s.proven_unsent]) < 5
         and not plan.person_took_over
+        and plan.name not in world.blind
     )
 
 

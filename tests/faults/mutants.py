@@ -32,7 +32,7 @@ class Mutant:
         path.write_text(text.replace(self.old, self.new), encoding="utf-8")
 
 
-PLAIN = "plain=True marks=True frozen=False by_hand=0 stale=0 ledger=0"
+PLAIN = "plain=True marks=True frozen=False by_hand=0 stale=0 ledger=0 reads=0"
 AGAIN = f"{PLAIN} exposed=True commands=1 when_exposed=resend"
 """One submission that may be sent again and could then reach the next step."""
 
@@ -106,7 +106,7 @@ MUTANTS: Final = (
         "        seen = Unknown(read.fact)\n    if isinstance(seen, Found)",
         "        seen = Absent(s.baseline) if s.baseline else Unknown(read.fact)\n    if isinstance(seen, Found)",
         "DOUBLED",
-        f"{AGAIN} faults=0.7 late=0 people=0 others=0 pauses=0",
+        f"{AGAIN} faults=0.7 late=0 people=0 others=0 pauses=0".replace("reads=0", "reads=0.5"),
     ),
     Mutant(
         "no slot",

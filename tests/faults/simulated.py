@@ -154,6 +154,7 @@ class _Exchange:
                 flow.send(answered(delivery.answer(), request))
             except StopIteration as end:
                 if isinstance(end.value, Fact):
+                    self.world.unread.add(self.world.asker(self.tag) or "")
                     raise Broken("token") from None
                 self.engine.tokens[credentials.name] = end.value.value
         return self.engine.tokens[credentials.name]

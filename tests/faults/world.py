@@ -53,13 +53,14 @@ class Options:
     """How likely things are. None: the tape decides."""
 
     conforming: bool = True
-    faults: float = 0.35
-    late: float = 0.06
+    faults: float = 0.5
+    reads: float = 0.12
+    late: float = 0.1
     lateness: float | None = None
-    people: float = 0.06
+    people: float = 0.04
     pauses: float = 0.05
     others: float = 0.05
-    crash: float = 0.02
+    crash: float = 0.015
     ledger: float = 0.03
     stale: float = 0.05
     eager: float = 0.25
@@ -196,7 +197,8 @@ class World:
         self.answered: dict[tuple[str, str], float] = {}
         self.seen_first: dict[str, float] = {}
         self.baselines: set[str] = set()
-        self.read_badly: set[str] = set()
+        self.blind: set[str] = set()
+        self.unread: set[str] = set()
         self.stuck = False
         self._wipe()
         self._make()
@@ -386,6 +388,8 @@ class World:
             self.say(f"in_doubt is written: {begun.submission.command.comment}#{begun.attempt.n}")
         for s in getattr(out, "told", ()):
             self.say(f"{s.command.comment} is {s.state}: {s.reason}")
+            if s.state == "parked" and s.command.comment in self.unread:
+                self.blind.add(s.command.comment)
         return out
 
     # -- an exchange
@@ -403,6 +407,8 @@ class World:
             look = Look(self.hand.now - behind, then) if then else None
         if fault:
             self.script.add(fault)
+            if not act and fault.what not in {"stale", "expire"}:
+                self.unread.add(self.asker(ex.tag) or "")
         delivery = self.upstream(asked(request))
         self.script.clear()
         told = f"{self.text(request)}{' ~ ' + _told(fault) if fault else ''}"
@@ -430,9 +436,9 @@ class World:
         if not act and response.status == 200:
             for id_ in [task] if task else list(self.workspace.tasks):
                 self.seen_first.setdefault(id_, look.at if look else self.hand.now - LAG)
-        if look and response.status == 200:
-            if (name := _asker(ex.tag)) is not None:
-                ex.bag.looks[name] = look
+        if look and response.status == 200 and (name := self.asker(ex.tag)) is not None:
+            ex.bag.looks[name] = look
+            self.unread.discard(name)
         self.moment()
         return answered(response, request)
 
@@ -446,7 +452,9 @@ class World:
 
     def _fate(self, act: bool) -> Fault | None:
         o, tape = self.options, self.tape
-        happens = tape.event([("late", o.late if act else 0.0), ("stale", 0.0 if act else o.stale), ("fault", o.faults)])
+        happens = tape.event(
+            [("late", o.late if act else 0.0), ("stale", 0.0 if act else o.stale), ("fault", o.faults if act else o.reads)]
+        )
         if happens == "late":
             seconds = o.lateness or tape.pick(LATE if o.conforming or tape.happens(0.3) else TOO_LATE)
             return Fault("act", "late", seconds=seconds, status=tape.pick((None, None, 502, 409)))
@@ -457,6 +465,12 @@ class World:
         if not act:
             return tape.pick(READS)
         return tape.pick(ACTS)
+
+    @staticmethod
+    def asker(tag: Any) -> str | None:
+        """The command that a look or a send is made for."""
+        claimed = getattr(tag, "claimed", None) or getattr(tag, "begun", None)
+        return claimed.submission.command.comment if claimed else None
 
     def text(self, request: httpx.Request) -> str:
         """A request in a few words."""
@@ -474,7 +488,8 @@ class World:
         active = None if task.active is None else task.active + 1
         number = min(len(task.steps), (active or 1) + (0 if o.plain else tape.pick((0, 0, 0, 0, 1))))
         action = "approve" if o.plain else tape.pick(("approve",) * 9 + ("reject", "skip", "restart", "cancel", "submit"))
-        grant = "me" if o.plain else tape.pick(("me", "me", "me", "other"))
+        able = [g for g, user in self.grants.items() if user in task.steps[number - 1].participants]
+        grant = able[0] if len(able) == 1 and not tape.happens(0.03) else tape.pick(("me", "other"))
         on_step = action in {"approve", "reject", "skip"}
         pinned = (tape.happens(0.5) if o.pinned is None else o.pinned) and on_step
         name = f"C{len(self.plans) + 1}"
@@ -488,7 +503,7 @@ class World:
             pin=self._pin(id_, number) if pinned else None,
             step=number if on_step and not pinned else None,
             comment=name,
-            not_after=self.hand.now + tape.pick((300.0, 150.0, 900.0)),
+            not_after=self.hand.now + tape.pick((300.0, 600.0, 1200.0, 150.0)),
             wait_for_turn=not o.plain and tape.happens(0.5),
         )
         plan = Plan(command, task, number if on_step else None, pinned)
@@ -582,7 +597,7 @@ class World:
 
     def _turn(self) -> None:
         match self.tape.event(
-            [("command", 0.3 if self.to_come else 0.0), ("person", self.options.people), ("poll", 0.08), ("decide", 0.06)]
+            [("command", 0.3 if self.to_come else 0.0), ("person", self.options.people), ("poll", 0.06), ("decide", 0.04)]
         ):
             case "command":
                 self.command()
@@ -595,8 +610,8 @@ class World:
             case _:
                 due = self._due()
                 wait = 0.0 if due is None else max(0.0, due - self.hand.now)
-                self.pass_time(self.tape.pick((wait, wait, wait, 1.0, 35.0, 95.0)))
-                if wait < 95.0:
+                self.pass_time(self.tape.pick((wait, wait, wait, wait, wait + 1.0, wait + 8.0, 35.0, 95.0)))
+                if wait < 100.0:
                     self.work()
 
     def _due(self) -> float | None:
@@ -613,12 +628,6 @@ def _comment(request: httpx.Request) -> str | None:
 
 def _plain(comment: str | None) -> str:
     return (comment or "").split(" [")[0]
-
-
-def _asker(tag: Any) -> str | None:
-    """The command that a look or a send is made for."""
-    claimed = getattr(tag, "claimed", None) or getattr(tag, "begun", None)
-    return claimed.submission.command.comment if claimed else None
 
 
 def _told(fault: Fault) -> str:
