@@ -112,7 +112,7 @@ class Process:
 
 
 class House:
-    """The processes of one scenario. Leaving it ends them all."""
+    """The processes of one scenario. Leaving it ends them all. *more*: settings besides; without an *upstream* there is no account yet."""
 
     def __init__(
         self, folder: Path, upstream: str, *, namespace: str, ledger: str, broker: str, more: Mapping[str, str] | None = None
@@ -133,7 +133,7 @@ class House:
             "NAMESPACE": namespace,
             "LEDGER__URL": ledger,
             "BROKER__URL": broker,
-            **{f"ACCOUNTS__FINANCE__{key}": value for key, value in account.items()},
+            **({f"ACCOUNTS__FINANCE__{key}": value for key, value in account.items()} if upstream else {}),
             **(more or {}),
         }
         plain = {key: value for key, value in os.environ.items() if not key.startswith("APPROVALS_")}

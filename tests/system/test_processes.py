@@ -58,8 +58,9 @@ def test_the_bad_ones_lie_among_the_dead_with_their_reasons_and_hold_back_nobody
     publish(house.broker, house.namespace, ['{"key": "malformed", ', json.dumps(approve("large", task, comment="x" * 5000))])
     house.publish(approve("unknown", task, account="nobody"), approve("unpinned", task, step=None), approve("good", task))
     house.ends("good", "applied")
-    dead = until(lambda: len(found := messages(house.broker, f"{house.namespace}.dead")) == 5 and found, what="five among the dead")
-    reasons = sorted(str(headers[REASON]) for headers, _ in dead)
+    dead = f"{house.namespace}.dead"
+    until(lambda: len(messages(house.broker, dead)) == 5, what="five among the dead")
+    reasons = sorted(str(headers[REASON]) for headers, _ in messages(house.broker, dead))
     for word in ("JSON", "too many", "pickled", "unknown account", "say pin or step"):
         assert any(word in reason for reason in reasons), (word, reasons)
     until(lambda: len(told.of("command.rejected")) == 5, what="five events")

@@ -1,0 +1,550 @@
+"""`make faults`: the real processes on real servers while parts of them are killed and cut; judged by the upstream's journal.
+
+    python -m tests.faults [--submissions 1000] [--seed N] [--when-exposed once|resend|both] [--late] [--budget SECONDS] [--embedded]
+
+A submission's effects are known by its comment, which nobody else uses. The simulated upstream writes behind each comment which arrival of
+it this was, so that a first attempt and a retry are told apart by the upstream and not by the code under test. What is drawn comes of the
+seed (tasks, faults, people, whom to kill); what two processes do first does not. Violations, and the exit status 1, are: a lost submission;
+a second effect, or an effect of a retry on another step; an effect of a first attempt on another step, or in another round where a response
+that stood is gone, that nobody is told of; an end that says "nothing happened" in front of an effect that stands; an effect that stands and
+a submission that is parked for not seeing it; applied without an effect; too few applied. With --late the upstream applies what it took
+after more than cut-off and slack: then wrong effects are no violation, but untold ones are.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests import servers
+from tests.system.house import CUTOFF, LOST, ROOT, SLACK, House, Listener, Process, listening, queue_there, until
+from worker import bootstrap
+from worker.core.command import Command
+from worker.core.submission import OPEN, NotNow
+from worker.flows import Runtime
+from worker.flows.accept import accept
+from worker.flows.emit import emit
+from worker.flows.resolve import resolve
+from worker.flows.submit import submit
+from worker.ledger import Ledger
+from worker.sandbox.control import Sandbox
+from worker.sandbox.exchange import Request
+from worker.sandbox.faults import Delivery, Faulty, Script
+from worker.sandbox.server import new_event_loop, serve
+from worker.settings import load
+
+ENOUGH = 0.95
+"""Of the submissions that are not exposed and whose task no person touched, so many must be applied."""
+
+UPSTREAM_CUT = 1.8
+"""Seconds after which the simulated upstream answers 504: before our deadline, so that we hear it."""
+
+
+# --- the upstream, a process of its own ---------------------------------------------------------------------------------------------------
+
+
+class Door(Faulty):
+    """Writes behind the comment of each decision which arrival of this comment it is."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._arrivals: Counter[str] = Counter()
+
+    def __call__(self, request: Request) -> Delivery:
+        if self.upstream.route(request) == "act":
+            with suppress(ValueError, AttributeError):
+                body = json.loads(request.body)
+                if comment := body.get("comment"):
+                    self._arrivals[comment] += 1
+                    body["comment"] = f"{comment} #{self._arrivals[comment]}"
+                    request = replace(request, body=json.dumps(body).encode())
+        return super().__call__(request)
+
+
+def upstream(seed: int, file: Path) -> None:
+    """Serve until killed; the address goes to *file*."""
+    sandbox = Sandbox(script=Script(random.Random(seed)))
+    sandbox.upstreams[sandbox.workiva.prefix] = Door(sandbox.workiva, sandbox.script, cutoff=UPSTREAM_CUT)
+
+    def ready(url: str) -> None:
+        file.with_suffix(".new").write_text(url)
+        file.with_suffix(".new").rename(file)
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(serve(port=0, sandbox=sandbox, latency=0.02, ready=ready))
+
+
+# --- the plan, drawn from the seed --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Plan:
+    """One submission and what is to happen to its task."""
+
+    key: str
+    account: str
+    user: str
+    exposed: bool
+    step: int
+    task: dict[str, Any]
+    faults: list[dict[str, Any]] = field(default_factory=list)
+    first: dict[str, Any] | None = None
+    id: str = ""
+
+    def command(self, issued_at: float) -> dict[str, Any]:
+        """What is published."""
+        at = datetime.fromtimestamp(issued_at, UTC).isoformat()
+        about = {"key": self.key, "account": self.account, "task": self.id, "action": "approve", "step": self.step}
+        return {**about, "comment": self.key, "issued_at": at, "not_after": datetime.fromtimestamp(issued_at + 864_000, UTC).isoformat()}
+
+
+ACT = (
+    {"what": "reset", "when": "before"},
+    {"what": "reset", "when": "after"},
+    {"what": "close", "when": "after"},
+    {"what": "status", "when": "before", "status": 503},
+    {"what": "status", "when": "before", "status": 500},
+    {"what": "status", "when": "after", "status": 502},
+    {"what": "status", "when": "after", "status": 500},
+    {"what": "slow", "when": "after", "seconds": 3.0},
+    {"what": "slow", "when": "before", "seconds": 3.0},
+    {"what": "stall", "when": "after", "seconds": 3.0},
+    {"what": "stall", "when": "before", "seconds": 3.0},
+    {"what": "throttle", "retry_after": 1},
+    {"what": "expire"},
+    {"what": "half_body"},
+    {"what": "half_head"},
+    {"what": "garbage"},
+    {"what": "malformed"},
+    {"what": "late", "seconds": 1.0},
+    {"what": "late", "seconds": 4.0},
+    {"what": "late", "seconds": 2.5, "status": 504},
+)
+READ = (
+    {"what": "reset", "when": "before"},
+    {"what": "status", "when": "before", "status": 503},
+    {"what": "stall", "when": "before", "seconds": 3.0},
+    {"what": "throttle", "retry_after": 1},
+    {"what": "expire"},
+    {"what": "half_body"},
+    {"what": "malformed"},
+    {"what": "stale", "seconds": 1.0},
+    {"what": "stale", "changes": 1},
+)
+PEOPLE = (
+    [{"action": "APPROVE", "user": "bob"}],
+    [{"action": "APPROVE", "user": "bob"}],
+    [{"action": "RESTART"}],
+    [{"action": "REJECT", "user": "bob"}, {"action": "SUBMIT"}],
+    [{"action": "APPROVE", "user": "bob"}, {"action": "RESTART"}],
+)
+
+
+def drawn(count: int, seed: int, when_exposed: str, late: bool) -> list[Plan]:
+    """The plan: the same for the same seed."""
+    dice = random.Random(seed)
+    accounts = {"once": ("finance", "jane"), "resend": ("legal", "june")}
+    return [
+        _plan(n, dice, *accounts[when_exposed if when_exposed != "both" else ("once", "resend")[n // 2 % 2]], late) for n in range(count)
+    ]
+
+
+def _plan(n: int, dice: random.Random, account: str, me: str, late: bool) -> Plan:
+    exposed = n % 2 == 0
+    mode, after = dice.choice(("ONE", "ALL")), dice.choice(("ONE", "ALL"))
+    second = {"participants": [me, "carol"] if exposed else ["carol", "dave"], "mode": after}
+    steps: list[dict[str, Any]] = [{"participants": [me, "bob"], "mode": mode}, second]
+    number = 1
+    if not exposed and dice.random() < 0.3:
+        done = {"user": "carol", "action": "APPROVE", "at": time.time() - 3600}
+        steps, number = [{"participants": ["carol"], "mode": "ONE", "responses": [done]}, steps[0]], 2
+    plan = Plan(f"{account}-{n:04}", account, me, exposed, number, {"title": f"Task {n}", "steps": steps})
+    if n < 10:
+        return plan  # a clean answer proves the grant (A14)
+    draw = dice.random()
+    if late and draw < 0.5:
+        plan.faults.append({"route": "act", "what": "late", "seconds": round(dice.uniform(CUTOFF + SLACK + 2, CUTOFF + SLACK + 7), 1)})
+    elif draw < 0.4:
+        plan.faults += [{"route": "act", **dice.choice(ACT)} for _ in range(1 if dice.random() < 0.75 else 2)]
+    if dice.random() < 0.2:
+        plan.faults += [{"route": "read", "after": dice.choice((0, 0, 1)), **dice.choice(READ)}]
+    if (draw := dice.random()) < 0.06:
+        plan.first = {"action": "APPROVE", "user": "bob"}  # before us, while the command is on its way
+    elif draw < 0.18:
+        route = dice.choice(("read", "read", "act"))
+        people = {"what": "person", "when": dice.choice(("before", "after")), "people": dice.choice(PEOPLE)}
+        plan.faults.append({"route": route, "after": dice.choice((0, 0, 1)), **people})
+    return plan
+
+
+# --- the run ------------------------------------------------------------------------------------------------------------------------------
+
+
+class Upstream:
+    """The control API of the upstream's process."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def __call__(self, method: str, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"{self.url}/_control{path}", data=data, method=method, headers={"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+
+class Operator:
+    """A person who resolves what is misapplied or duplicated as it comes: until somebody does, the account parks what is exposed (A12)."""
+
+    def __init__(self, rt: Runtime) -> None:
+        self._rt, self._over = rt, threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._over.wait(0.5):
+            for state in ("misapplied", "duplicated"):
+                for s in self._rt.ledger.queries.listed(state=state, limit=500):
+                    with suppress(NotNow):
+                        resolve(self._rt, s.id, "abandoned", "seen by the operator of the fault run")
+
+    def close(self) -> None:
+        """Go home."""
+        self._over.set()
+        self._thread.join(10)
+
+
+class Chaos:
+    """Kills a process every few seconds and restarts the broker every twenty, whatever they are doing."""
+
+    def __init__(self, house: House, dice: random.Random, broker: Any, *, embedded: bool) -> None:
+        self._house, self._dice, self._broker, self._embedded = house, dice, broker, embedded
+        self.kills: Counter[str] = Counter()
+        self.restarts = 0
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._kill, daemon=True)]
+        if broker is not None:
+            self._threads.append(threading.Thread(target=self._restart, daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    def _kill(self) -> None:
+        while not self._over.wait(self._dice.uniform(4, 7)):
+            name = "up" if self._embedded else self._dice.choice(("worker1", "worker1", "worker2", "worker2", "worker2", "intake"))
+            self._house[name].kill()
+            self.kills[name] += 1
+            start(self._house, name)
+
+    def _restart(self) -> None:
+        while not self._over.wait(20):
+            self._broker.restart()
+            self.restarts += 1
+
+    def close(self) -> None:
+        """No more. Whatever is being restarted is up when this returns."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join(90)
+
+
+def start(house: House, name: str) -> None:
+    """Start a process of the run by its name."""
+    if name == "up":
+        house.run(name, [sys.executable, "-c", "from worker.settings import load; from worker.up import up; raise SystemExit(up(load()))"])
+    else:
+        house.start(name.rstrip("12"), name)
+
+
+def settings(when_exposed: str, url: str) -> dict[str, str]:
+    """The accounts of the run, as environment."""
+    out = {"LOG__LEVEL": "warning"}
+    for name, user, rule in (("FINANCE", "jane", "once"), ("LEGAL", "june", "resend")):
+        account = {"KIND": "workiva", "BASE_URL": f"{url}/workiva", "WHEN_EXPOSED": rule}
+        account |= {"REQUEST_DEADLINE": "2s", "LEASE": "3s", "UPSTREAM_CUTOFF": f"{CUTOFF:g}s", "SLACK": f"{SLACK:g}s"}
+        account |= {"GRANTS__ME__CLIENT_ID": f"sandbox:{user}", "GRANTS__ME__CLIENT_SECRET": "sandbox", "GRANTS__ME__ACTS_AS": user}
+        if when_exposed in {rule, "both"}:
+            out |= {f"ACCOUNTS__{name}__{key}": value for key, value in account.items()}
+    return out
+
+
+@contextmanager
+def running_upstream(folder: Path, seed: int) -> Iterator[Upstream]:
+    """The upstream's process."""
+    file = folder / "upstream.url"
+    command = [sys.executable, "-m", "tests.faults", "--upstream", str(file), "--seed", str(seed)]
+    process = Process("upstream", command, folder, {**os.environ, "PYTHONPATH": str(ROOT)})
+    try:
+        until(file.exists, 30, "the upstream")
+        yield Upstream(file.read_text())
+    finally:
+        process.kill()
+
+
+def publish(house: House, rt: Runtime, plans: list[Plan], *, embedded: bool, stop_at: float) -> None:
+    """Publish the commands of *plans*, again until the broker has confirmed all: the same key is the same submission."""
+    now = time.time()
+    if embedded:
+        about: dict[str, Any] = {"grant": "", "action": "approve", "issued_at": now, "not_after": now + 864_000}
+        accept(rt, [Command(key=p.key, account=p.account, task=p.id, step=p.step, comment=p.key, **about) for p in plans])
+        return
+    messages = [p.command(now) for p in plans]
+    while time.monotonic() < stop_at:
+        with suppress(*LOST):
+            house.publish(*messages)
+            return
+        time.sleep(0.3)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Play and judge."""
+    began = time.monotonic()
+    end = began + args.budget
+    plans = drawn(args.submissions, args.seed, args.when_exposed, args.late)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="approvals-faults-")))
+        world = stack.enter_context(running_upstream(folder, args.seed))
+        broker = None if args.embedded else stack.enter_context(servers.private_rabbitmq())
+        ledger = f"sqlite:///{folder}/ledger.db"
+        if not args.embedded:
+            ledger = stack.enter_context(servers.database(stack.enter_context(servers.postgres())))
+        url = broker.url if broker else "memory://"
+        house = House(folder, "", namespace="faults", ledger=ledger, broker=url, more=settings(args.when_exposed, world.url))
+        stack.enter_context(house)
+        rt = bootstrap.runtime(load(env=house.env))
+        stack.callback(bootstrap.close, rt)
+        told = None if args.embedded else stack.enter_context(_open(house))
+        if args.embedded:
+            start(house, "up")
+        for plan in plans:
+            plan.id = world("POST", "/tasks", plan.task)["id"]
+        operator = Operator(rt)
+        chaos = None
+        size = max(1, len(plans) // 50)
+        for at in range(0, len(plans), size):
+            part = plans[at : at + size]
+            if faults := [{**fault, "task": p.id} for p in part for fault in p.faults]:
+                world("POST", "/faults", faults)
+            publish(house, rt, part, embedded=args.embedded, stop_at=end)
+            for p in part:
+                if p.first:
+                    world("POST", "/person", {"task": p.id, **p.first})
+            if at == 0:
+                until(lambda: _open_count(rt) == 0 and _count(rt) == size, 60, "the first, clean ones")
+                chaos = Chaos(house, random.Random(args.seed), broker, embedded=args.embedded)
+            time.sleep(min(1.6, len(plans) / 50 * 0.08))
+        # The tail goes on under fire until a twentieth is left; then the parts may get up again and finish.
+        _wait(lambda: _count(rt) == len(plans) and _open_count(rt) <= len(plans) // 20, end - 45)
+        if chaos:
+            chaos.close()
+        finished = _wait(lambda: _count(rt) == len(plans) and _open_count(rt) == 0, end)
+        time.sleep(CUTOFF + SLACK + 8 if args.late else SLACK)  # what is late, comes
+        operator.close()
+        for process in house.processes.values():
+            process.stop()
+        _vigil(rt, ledger)
+        if told:
+            _wait(lambda: len({e["id"] for e in list(told.events)}) >= rt.ledger.queries.position(), time.monotonic() + 20)
+        verdict = Verdict(plans, rt, world, told, late=args.late)
+        print(
+            f"seed {args.seed}, {time.monotonic() - began:.0f} s, when_exposed={args.when_exposed}{', late' if args.late else ''}", end="; "
+        )
+        print(f"killed {dict(chaos.kills) if chaos else {}}, broker restarted {chaos.restarts if chaos else 0} times")
+        if not finished:
+            verdict.broken["not finished within the budget"] = _open_count(rt)
+        return verdict.show()
+
+
+@contextmanager
+def _open(house: House) -> Iterator[Listener]:
+    for name in ("worker1", "worker2", "intake", "beat"):
+        start(house, name)
+    until(lambda: queue_there(house.broker, f"{house.namespace}.commands"), 60, "the queue of the commands")
+    with listening(house.broker, house.namespace) as told:
+        yield told
+
+
+def _wait(condition: Any, end: float) -> bool:
+    while not (done := condition()) and time.monotonic() < end:
+        time.sleep(0.3)
+    return bool(done)
+
+
+def _states(rt: Runtime) -> dict[str, int]:
+    out: Counter[str] = Counter()
+    for _, state, count in rt.ledger.queries.states():
+        out[state] += count
+    return dict(out)
+
+
+def _count(rt: Runtime) -> int:
+    return sum(_states(rt).values())
+
+
+def _open_count(rt: Runtime) -> int:
+    return sum(count for state, count in _states(rt).items() if state in OPEN)
+
+
+def _vigil(rt: Runtime, ledger: str) -> None:
+    """The looks after the end (A17), by the same flow, with a ledger clock that is ten minutes and a day ahead."""
+    for ahead in (0.0, 620.0, 90_000.0):
+        then = Ledger(ledger, sinks=tuple(rt.sinks), clock=lambda ahead=ahead: time.time() + ahead)  # type: ignore[misc]
+        later = replace(rt, ledger=then, stopping=threading.Event(), on_close=[])
+        for _ in range(20):
+            due = then.queries.due()
+            for verb, shard in due:
+                (submit if verb == "submit" else emit)(later, shard)
+            if not due:
+                break
+        then.close()
+
+
+# --- the verdict --------------------------------------------------------------------------------------------------------------------------
+
+
+class Verdict:
+    """What the journal says, beside what we say."""
+
+    def __init__(self, plans: list[Plan], rt: Runtime, world: Upstream, told: Listener | None, *, late: bool) -> None:
+        self.plans, self.late = plans, late
+        self.rows = {row.key: row for p in plans for row in rt.ledger.queries.find(p.key)}
+        self.truth = {task["id"]: task for task in world("GET", "/tasks")}
+        self.effects: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.touched: set[str] = set()
+        for entry in world("GET", "/journal"):
+            if entry["by"] == "person":
+                self.touched.add(entry["task"])
+            elif entry["comment"]:
+                self.effects[entry["comment"].split()[0]].append(entry)
+        events = told.events if told else [body for _, body in rt.ledger.queries.events(limit=1_000_000)]
+        self.written = rt.ledger.queries.position()
+        self.ids = {e["id"] for e in events}
+        self.told: dict[str, set[str]] = defaultdict(set)
+        for event in events:
+            if event["type"].startswith("submission."):
+                self.told[event["data"]["submission"]["key"]].add(event["type"].removeprefix("submission."))
+        self.counts: Counter[str] = Counter()
+        self.broken: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}
+        self.parked: Counter[tuple[str, str]] = Counter()
+        for plan in plans:
+            self._one(plan)
+        self._share()
+        if len(self.ids) < self.written:
+            self._break("events written and never received", f"{self.written - len(self.ids)}", self.written - len(self.ids))
+
+    def _break(self, what: str, example: str, count: int = 1) -> None:
+        self.broken[what] += count
+        self.examples.setdefault(what, example)
+
+    def _stands(self, plan: Plan, effect: dict[str, Any]) -> bool:
+        """Whether it can still be read: its round is the one that the task is in."""
+        return bool(self.truth[plan.id]["round"] == effect["round"])
+
+    def _one(self, plan: Plan) -> None:
+        row, effects = self.rows.get(plan.key), self.effects[plan.key]
+        said = self.told[plan.key]
+        loud = bool(said & {"misapplied", "duplicated"})
+        if row is None:
+            self._break("lost: published, confirmed, and not in the ledger", plan.key)
+            return
+        about = f"{plan.key} {row.state}: {row.reason}; effects {[(e['step'], e['round'], e['comment'].rsplit('#')[-1]) for e in effects]}"
+        standing = [e for e in effects if self._stands(plan, e)]
+        if len(effects) > 1:
+            self._wrong("doubled", about, loud=loud or len(standing) < 2, always=not self.late)
+        for e in effects:
+            retry = not e["comment"].endswith("#1")
+            if e["step"] != plan.step:
+                what = "on another step, by a retry" if retry else "on another step, by a first attempt"
+                self._wrong(what, about, loud=loud or not self._stands(plan, e), always=retry and not self.late)
+            elif e["round"] != 1:
+                what = "in another round, by a retry" if retry else "in another round, by a first attempt"
+                self.counts[f"{what} ({'told' if loud else 'nothing to tell it by'})"] += 1
+        right = [e for e in effects if e["step"] == plan.step]
+        if row.state == "applied" and not right:
+            self._break("applied, and no effect", about)
+        if row.state in {"superseded", "refused", "expired", "cancelled"} and standing:
+            self._break("superseded, refused or expired in front of an effect that stands", about)
+        if row.state in OPEN:
+            self._break("neither at an end nor held", about)
+        if row.state == "parked":
+            self.parked[row.reason or "", self._why(plan, effects, standing)] += 1
+            if standing:
+                self._break("parked, though its effect can be read", about)
+
+    def _why(self, plan: Plan, effects: list[dict[str, Any]], standing: list[dict[str, Any]]) -> str:
+        people = "people acted" if plan.id in self.touched or plan.first else "nobody else acted"
+        effect = "effect stands" if standing else "effect cleared by a new round" if effects else "no effect"
+        return f"{'exposed' if plan.exposed else 'not exposed'}, {effect}, {people}"
+
+    def _wrong(self, what: str, about: str, *, loud: bool, always: bool) -> None:
+        self.counts[f"{what} ({'told, or not shown any more' if loud else 'UNTOLD'})"] += 1
+        if always:
+            self._break(what, about)
+        elif not loud:
+            self._break(f"{what}, and untold", about)
+
+    def _share(self) -> None:
+        plain = [p for p in self.plans if not p.exposed and p.id not in self.touched and not p.first]
+        applied = sum(1 for p in plain if (row := self.rows.get(p.key)) and row.state == "applied")
+        self.counts[f"of {len(plain)} not exposed and touched by nobody, applied"] = applied
+        if plain and applied < ENOUGH * len(plain) and not self.late:
+            states = Counter((r.state, r.reason) for p in plain if (r := self.rows.get(p.key)) and r.state != "applied")
+            self._break(f"fewer than {ENOUGH:.0%} of them applied", str(states.most_common(5)))
+
+    def show(self) -> int:
+        """Print; the exit status."""
+        states: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
+        for plan in self.plans:
+            row = self.rows.get(plan.key)
+            states[plan.exposed][row.state if row else "LOST"] += 1
+        for exposed, found in states.items():
+            print(f"  {'exposed' if exposed else 'not exposed':<12} {dict(found.most_common())}")
+        print(f"  effects {sum(map(len, self.effects.values()))}, events {len(self.ids)} of {self.written} received")
+        for what in ("doubled", "on another step, by a retry", "on another step, by a first attempt"):
+            if not any(name.startswith(what) for name in self.counts):
+                self.counts[what] = 0
+        for name, count in sorted(self.counts.items()):
+            print(f"  {count:>6}  {name}")
+        for (reason, why), count in self.parked.most_common():
+            print(f"  {count:>6}  parked: {reason[:90]} [{why}]")
+        for name, count in self.broken.items():
+            print(f"VIOLATION {count:>4}  {name}: {self.examples.get(name, '')}")
+        print("no violation" if not self.broken else "see above", flush=True)
+        return 1 if self.broken else 0
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__.splitlines()[0])
+    parser.add_argument("--submissions", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
+    parser.add_argument("--when-exposed", choices=("once", "resend", "both"), default="both")
+    parser.add_argument("--late", action="store_true", help="the upstream applies later than cut-off and slack allow")
+    parser.add_argument("--budget", type=float, default=300.0, help="seconds")
+    parser.add_argument("--embedded", action="store_true", help="one process, SQLite, the in-process broker")
+    parser.add_argument("--upstream", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.upstream:
+        upstream(args.seed, args.upstream)
+        return 0
+    return run(args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
