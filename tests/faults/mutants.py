@@ -106,7 +106,7 @@ MUTANTS: Final = (
         "        seen = Unknown(read.fact)\n    if isinstance(seen, Found)",
         "        seen = Absent(s.baseline) if s.baseline else Unknown(read.fact)\n    if isinstance(seen, Found)",
         "DOUBLED",
-        f"{AGAIN} faults=0.7 late=0 people=0 others=0 pauses=0".replace("reads=0", "reads=0.5"),
+        f"{AGAIN} faults=0.7 late=0 people=0 others=0 pauses=0.15".replace("reads=0", "reads=0.75"),
     ),
     Mutant(
         "no slot",

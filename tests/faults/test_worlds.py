@@ -35,7 +35,7 @@ tapes = st.binary(min_size=LENGTH, max_size=LENGTH)
 
 @pytest.mark.slow
 @given(tapes)
-@settings(worlds, max_examples=200)
+@settings(worlds, max_examples=160)
 def test_conforming(arena: Arena, tape: bytes) -> None:
     ran = arena.run(tape, CONFORMING)
     assert not ran.broken, f"tape {tape.rstrip(bytes(1)).hex()}\n{ran}"
@@ -43,7 +43,7 @@ def test_conforming(arena: Arena, tape: bytes) -> None:
 
 @pytest.mark.slow
 @given(tapes)
-@settings(worlds, max_examples=100)
+@settings(worlds, max_examples=60)
 def test_late(arena: Arena, tape: bytes) -> None:
     ran = arena.run(tape, LATE)
     assert not ran.broken, f"tape {tape.rstrip(bytes(1)).hex()}\n{ran}"
@@ -53,7 +53,7 @@ def test_late(arena: Arena, tape: bytes) -> None:
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
 def test_sound(arena: Arena, mutant) -> None:
     """The code as it is passes the worlds in which its mutants are missed."""
-    for number in range(20):
+    for number in range(12):
         ran = arena.run(tape_of(1, number), options_of(mutant.options.split()))
         assert not ran.broken, f"world {number}: {mutant.options}\n{ran}"
 
