@@ -8,6 +8,7 @@ result and chain machinery stays unused: the ledger carries the state, a ring ca
 import atexit
 import logging
 import threading
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -31,6 +32,9 @@ queries."""
 CONCURRENCY = 16
 """Threads for turns. A turn waits for the network most of its time; each account and each sink needs one, and one is for the tick."""
 
+
+before_close: list[Callable[[], object]] = []
+"""What is to be waited for before the runtime of this process is closed: whoever else works with it."""
 
 _given: list[Settings] = []
 _hearts: list[Heart] = []
@@ -177,6 +181,8 @@ def _hand_back(**_: Any) -> None:
 
 
 def _close(**_: Any) -> None:
+    for each in before_close:
+        each()
     while _made:
         bootstrap.close(_made.pop())
     telemetry.flush()

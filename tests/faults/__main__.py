@@ -2,13 +2,15 @@
 
     python -m tests.faults [--submissions 1000] [--seed N] [--when-exposed once|resend|both] [--late] [--budget SECONDS] [--embedded]
 
-A submission's effects are known by its comment, which nobody else uses. The simulated upstream writes behind each comment which arrival of
-it this was, so that a first attempt and a retry are told apart by the upstream and not by the code under test. What is drawn comes of the
-seed (tasks, faults, people, whom to kill); what two processes do first does not. Violations, and the exit status 1, are: a lost submission;
-a second effect, or an effect of a retry on another step; an effect of a first attempt on another step, or in another round where a response
-that stood is gone, that nobody is told of; an end that says "nothing happened" in front of an effect that stands; an effect that stands and
-a submission that is parked for not seeing it; applied without an effect; too few applied. With --late the upstream applies what it took
-after more than cut-off and slack: then wrong effects are no violation, but untold ones are.
+A submission's effects are known by its comment, which nobody else uses. The simulated upstream writes behind each comment which attempt this
+was, so that a first attempt and a retry are told apart by the upstream and not by the code under test. What is drawn comes of the seed
+(tasks, faults, people, whom to kill); what two processes do first does not.
+
+Violations, and the exit status 1, are: a lost submission; a second effect; an effect on another step with nobody else acting between the
+last read and it; one in such a race (A12), or in another round where a response that could be read is gone, that nobody is told of; an end
+that says "nothing happened" in front of an effect that stands; an effect that stands and a submission that is parked for not seeing it;
+applied without an effect; an event never received; too few applied. With --late the upstream applies what it took after more than cut-off
+and slack: then wrong effects are no violation, but untold ones are.
 """
 
 import argparse
@@ -49,6 +51,9 @@ from worker.settings import load
 ENOUGH = 0.95
 """Of the submissions that are not exposed and whose task no person touched, so many must be applied."""
 
+STALE = 2.5
+"""Seconds that a read lags behind at most: less than slack, which is what it is for."""
+
 UPSTREAM_CUT = 1.8
 """Seconds after which the simulated upstream answers 504: before our deadline, so that we hear it."""
 
@@ -57,21 +62,32 @@ UPSTREAM_CUT = 1.8
 
 
 class Door(Faulty):
-    """Writes behind the comment of each decision which arrival of this comment it is."""
+    """Writes behind the comment of each decision which attempt this is, and when its task was read last: `key [mark] #2@1790000000.123`.
+
+    What is answered 401 or 429 did not count: it is proven to be without effect, so that the next one is a first attempt again.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._arrivals: Counter[str] = Counter()
+        self._attempts: Counter[str] = Counter()
+        self._read: dict[str, float] = {}
 
     def __call__(self, request: Request) -> Delivery:
-        if self.upstream.route(request) == "act":
-            with suppress(ValueError, AttributeError):
-                body = json.loads(request.body)
-                if comment := body.get("comment"):
-                    self._arrivals[comment] += 1
-                    body["comment"] = f"{comment} #{self._arrivals[comment]}"
-                    request = replace(request, body=json.dumps(body).encode())
-        return super().__call__(request)
+        route, task = self.upstream.route(request), self.upstream.task_of(request) or ""
+        if route == "read":
+            self._read[task] = self.upstream.now()
+        if route != "act":
+            return super().__call__(request)
+        comment = ""
+        with suppress(ValueError, AttributeError):
+            body = json.loads(request.body)
+            comment = body.get("comment") or ""
+            body["comment"] = f"{comment} #{self._attempts[comment] + 1}@{self._read.get(task, 0.0):.3f}"
+            request = replace(request, body=json.dumps(body).encode())
+        delivery = super().__call__(request)
+        if delivery.how != "answer" or delivery.response is None or delivery.response.status not in {401, 429}:
+            self._attempts[comment] += 1
+        return delivery
 
 
 def upstream(seed: int, file: Path) -> None:
@@ -141,8 +157,8 @@ READ = (
     {"what": "expire"},
     {"what": "half_body"},
     {"what": "malformed"},
-    {"what": "stale", "seconds": 1.0},
-    {"what": "stale", "changes": 1},
+    {"what": "stale", "seconds": STALE / 2},
+    {"what": "stale", "seconds": STALE},
 )
 PEOPLE = (
     [{"action": "APPROVE", "user": "bob"}],
@@ -425,10 +441,10 @@ class Verdict:
         self.rows = {row.key: row for p in plans for row in rt.ledger.queries.find(p.key)}
         self.truth = {task["id"]: task for task in world("GET", "/tasks")}
         self.effects: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        self.touched: set[str] = set()
+        self.people: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for entry in world("GET", "/journal"):
             if entry["by"] == "person":
-                self.touched.add(entry["task"])
+                self.people[entry["task"]].append(entry)
             elif entry["comment"]:
                 self.effects[entry["comment"].split()[0]].append(entry)
         events = told.events if told else [body for _, body in rt.ledger.queries.events(limit=1_000_000)]
@@ -463,18 +479,26 @@ class Verdict:
         if row is None:
             self._break("lost: published, confirmed, and not in the ledger", plan.key)
             return
-        about = f"{plan.key} {row.state}: {row.reason}; effects {[(e['step'], e['round'], e['comment'].rsplit('#')[-1]) for e in effects]}"
+        about = f"{plan.key} {row.state}: {row.reason}; effects {[(e['step'], e['round'], e['comment'].rsplit(' ')[-1]) for e in effects]}"
         standing = [e for e in effects if self._stands(plan, e)]
         if len(effects) > 1:
             self._wrong("doubled", about, loud=loud or len(standing) < 2, always=not self.late)
         for e in effects:
-            retry = not e["comment"].endswith("#1")
+            number, _, read = e["comment"].rpartition("#")[2].partition("@")
+            by = "a retry" if number != "1" else "a first attempt"
+            raced = any(float(read) - STALE < p["at"] for p in self.people[plan.id] if p["n"] < e["n"])
             if e["step"] != plan.step:
-                what = "on another step, by a retry" if retry else "on another step, by a first attempt"
-                self._wrong(what, about, loud=loud or not self._stands(plan, e), always=retry and not self.late)
+                race = "in a race with a person" if raced else "with nobody else acting"
+                self._wrong(
+                    f"on another step, by {by}, {race}", about, loud=loud or not self._stands(plan, e), always=not raced and not self.late
+                )
             elif e["round"] != 1:
-                what = "in another round, by a retry" if retry else "in another round, by a first attempt"
-                self.counts[f"{what} ({'told' if loud else 'nothing to tell it by'})"] += 1
+                seen = [*(r for s in plan.task["steps"] for r in s.get("responses", ())), *self.people[plan.id]]
+                gone = any(r["at"] < float(read) - STALE and r.get("round", 1) < e["round"] for r in seen)
+                if gone and self._stands(plan, e):
+                    self._wrong(f"in another round, by {by}", about, loud=loud, always=False)
+                else:
+                    self.counts[f"in a round begun again under its feet, by {by} (no trace in what can be read)"] += 1
         right = [e for e in effects if e["step"] == plan.step]
         if row.state == "applied" and not right:
             self._break("applied, and no effect", about)
@@ -488,7 +512,7 @@ class Verdict:
                 self._break("parked, though its effect can be read", about)
 
     def _why(self, plan: Plan, effects: list[dict[str, Any]], standing: list[dict[str, Any]]) -> str:
-        people = "people acted" if plan.id in self.touched or plan.first else "nobody else acted"
+        people = "people acted" if plan.id in self.people or plan.first else "nobody else acted"
         effect = "effect stands" if standing else "effect cleared by a new round" if effects else "no effect"
         return f"{'exposed' if plan.exposed else 'not exposed'}, {effect}, {people}"
 
@@ -500,7 +524,7 @@ class Verdict:
             self._break(f"{what}, and untold", about)
 
     def _share(self) -> None:
-        plain = [p for p in self.plans if not p.exposed and p.id not in self.touched and not p.first]
+        plain = [p for p in self.plans if not p.exposed and p.id not in self.people and not p.first]
         applied = sum(1 for p in plain if (row := self.rows.get(p.key)) and row.state == "applied")
         self.counts[f"of {len(plain)} not exposed and touched by nobody, applied"] = applied
         if plain and applied < ENOUGH * len(plain) and not self.late:
@@ -516,7 +540,7 @@ class Verdict:
         for exposed, found in states.items():
             print(f"  {'exposed' if exposed else 'not exposed':<12} {dict(found.most_common())}")
         print(f"  effects {sum(map(len, self.effects.values()))}, events {len(self.ids)} of {self.written} received")
-        for what in ("doubled", "on another step, by a retry", "on another step, by a first attempt"):
+        for what in ("doubled", "on another step"):
             if not any(name.startswith(what) for name in self.counts):
                 self.counts[what] = 0
         for name, count in sorted(self.counts.items()):
