@@ -2,8 +2,8 @@
 
     python -m tests.faults [--submissions 1000] [--seed N] [--when-exposed once|resend|both] [--late] [--budget SECONDS] [--embedded]
 
-A submission's effects are known by its comment, which nobody else uses. The simulated upstream writes behind each comment which attempt this
-was, so that a first attempt and a retry are told apart by the upstream and not by the code under test. What is drawn comes of the seed
+A submission's effects are known by its comment, which nobody else uses. The simulated upstream writes behind each comment which attempt
+this was, so that a first attempt and a retry are told apart by the upstream and not by the code under test. What is drawn comes of the seed
 (tasks, faults, people, whom to kill); what two processes do first does not.
 
 Violations, and the exit status 1, are: a lost submission; a second effect; an effect on another step with nobody else acting between the
@@ -375,7 +375,8 @@ def run(args: argparse.Namespace) -> int:
             process.stop()
         _vigil(rt, ledger)
         if told:
-            _wait(lambda: len({e["id"] for e in list(told.events)}) >= rt.ledger.queries.position(), time.monotonic() + 20)
+            written = {e["id"] for e in _written(rt)}
+            _wait(lambda: written <= {e["id"] for e in list(told.events)}, time.monotonic() + 20)
         verdict = Verdict(plans, rt, world, told, late=args.late)
         print(
             f"seed {args.seed}, {time.monotonic() - began:.0f} s, when_exposed={args.when_exposed}{', late' if args.late else ''}", end="; "
@@ -406,6 +407,16 @@ def _states(rt: Runtime) -> dict[str, int]:
     for _, state, count in rt.ledger.queries.states():
         out[state] += count
     return dict(out)
+
+
+def _written(rt: Runtime) -> list[Any]:
+    """Every event that the ledger holds."""
+    out: list[Any] = []
+    after = 0
+    while page := rt.ledger.queries.events(after=after, limit=5000):
+        out += [body for _, body in page]
+        after = page[-1][0]
+    return out
 
 
 def _count(rt: Runtime) -> int:
@@ -447,9 +458,9 @@ class Verdict:
                 self.people[entry["task"]].append(entry)
             elif entry["comment"]:
                 self.effects[entry["comment"].split()[0]].append(entry)
-        events = told.events if told else [body for _, body in rt.ledger.queries.events(limit=1_000_000)]
-        self.written = rt.ledger.queries.position()
-        self.ids = {e["id"] for e in events}
+        written = _written(rt)
+        events = told.events if told else written
+        self.written, self.ids = {e["id"] for e in written}, {e["id"] for e in events}
         self.told: dict[str, set[str]] = defaultdict(set)
         for event in events:
             if event["type"].startswith("submission."):
@@ -461,8 +472,8 @@ class Verdict:
         for plan in plans:
             self._one(plan)
         self._share()
-        if len(self.ids) < self.written:
-            self._break("events written and never received", f"{self.written - len(self.ids)}", self.written - len(self.ids))
+        if missing := [e for e in written if e["id"] not in self.ids]:
+            self._break("events written and never received", str(missing[0]), len(missing))
 
     def _break(self, what: str, example: str, count: int = 1) -> None:
         self.broken[what] += count
@@ -486,14 +497,14 @@ class Verdict:
         for e in effects:
             number, _, read = e["comment"].rpartition("#")[2].partition("@")
             by = "a retry" if number != "1" else "a first attempt"
-            raced = any(float(read) - STALE < p["at"] for p in self.people[plan.id] if p["n"] < e["n"])
+            raced = any(float(read) - STALE < p["at"] for p in self.people.get(plan.id, []) if p["n"] < e["n"])
             if e["step"] != plan.step:
                 race = "in a race with a person" if raced else "with nobody else acting"
                 self._wrong(
                     f"on another step, by {by}, {race}", about, loud=loud or not self._stands(plan, e), always=not raced and not self.late
                 )
             elif e["round"] != 1:
-                seen = [*(r for s in plan.task["steps"] for r in s.get("responses", ())), *self.people[plan.id]]
+                seen = [*(r for s in plan.task["steps"] for r in s.get("responses", ())), *self.people.get(plan.id, [])]
                 gone = any(r["at"] < float(read) - STALE and r.get("round", 1) < e["round"] for r in seen)
                 if gone and self._stands(plan, e):
                     self._wrong(f"in another round, by {by}", about, loud=loud, always=False)
@@ -539,7 +550,7 @@ class Verdict:
             states[plan.exposed][row.state if row else "LOST"] += 1
         for exposed, found in states.items():
             print(f"  {'exposed' if exposed else 'not exposed':<12} {dict(found.most_common())}")
-        print(f"  effects {sum(map(len, self.effects.values()))}, events {len(self.ids)} of {self.written} received")
+        print(f"  effects {sum(map(len, self.effects.values()))}, events {len(self.ids & self.written)} of {len(self.written)} received")
         for what in ("doubled", "on another step"):
             if not any(name.startswith(what) for name in self.counts):
                 self.counts[what] = 0
