@@ -423,7 +423,11 @@ def _since(r: Response, base: Snapshot) -> bool:
 
 
 def _as_asked(s: Submission, base: Snapshot, look: Snapshot) -> bool:
-    """SUBMIT, CANCEL, RESTART leave no response: a status that fits what we asked for, and the last change was made by `acts_as`."""
+    """SUBMIT, CANCEL, RESTART leave no response: a status that fits what we asked for, and the last change was made by `acts_as` and is no
+    response: that one would be their answer by hand, which may complete a task that we wanted restarted.
+    """
+    if look.moved_by_response:
+        return False
     if s.acts_as is None or look.modified_by != s.acts_as or look.modified is None or look.modified <= (base.modified or 0.0):
         return False
     if (look.status.lower() == "cancelled") != (s.command.action == "cancel"):
