@@ -9,7 +9,8 @@ UNTOLD               a wrong effect that the upstream still shows, and no submis
 LOST                 neither ended nor held for a person
 STUCK                due for ever
 PARKED-FOR-NOTHING   parked, though nothing spoke against deciding it
-EVENTS               a step's completion not told exactly once, a gap in a task's sequence, a wrong order, or something of the past
+EVENTS               a step's completion not told exactly once, a gap in a task's sequence, a wrong order, something of the past, or a
+                     restart that never was
 """
 
 from collections import Counter, defaultdict
@@ -130,6 +131,9 @@ def _events(world: World) -> Iterator[tuple[str, str]]:
         numbers = [int(e["sequence"]) for e in events]
         if numbers != list(range(1, len(numbers) + 1)):
             yield "EVENTS", f"{name}: the sequence is {numbers}"
+        rounds = [e for e in world.workspace.journal if e.task == id_ and e.action in {"SUBMIT", "RESTART"}]
+        if (told := sum(e["type"] == "task.restarted" for e in events)) > len(rounds):
+            yield "EVENTS", f"{name}: {told} restarts were told, and there were {len(rounds)}"
         completed = [e for e in events if e["type"] == "step.completed"]
         facts = [(e["data"]["step"], frozenset((r["actor"], r["at"]) for r in e["data"]["responses"])) for e in completed]
         for (step, _), times in Counter(facts).items():

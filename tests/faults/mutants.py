@@ -116,6 +116,38 @@ MUTANTS: Final = (
         "NEXT-STEP",
         TWO,
     ),
+    Mutant(
+        "whoever answers as we would, was us",
+        "core/submission.py",
+        "for n, r in fresh if _by_us(s, r) and _marks(s, r)):\n",
+        "for n, r in fresh if _by_us(s, r)):\n",
+        "FALSE-APPLIED",
+        f"{RETURNED} by_hand=1.0",
+    ),
+    Mutant(
+        "misplaced is applied, too",
+        "core/submission.py",
+        'state, why = "misapplied", f"meant for step',
+        'state, why = "applied", f"meant for step',
+        "UNTOLD",
+        f"{PLAIN} exposed=True commands=1 when_exposed=once faults=0.2 late=0 people=0.4 others=0 crash=0",
+    ),
+    Mutant(
+        "parked, exposed or not",
+        "core/submission.py",
+        '    if exposed and (ctx.wary or ctx.rules.when_exposed != "resend"):\n',
+        '    if ctx.wary or ctx.rules.when_exposed != "resend":\n',
+        "PARKED-FOR-NOTHING",
+        f"{PLAIN} exposed=False commands=1 when_exposed=once faults=0.7 late=0 people=0 others=0 crash=0",
+    ),
+    Mutant(
+        "an older look counts as a newer one",
+        "core/task.py",
+        "        if before is None or self.stale(look):\n            return before is None\n",
+        "        if before is None:\n            return True\n",
+        "EVENTS",
+        "plain=True exposed=False marks=True frozen=False faults=0.3 late=0 people=0.2 others=0.1 crash=0 stale=0.7",
+    ),
 )
 
 BY_CLASS: Final = Mutant(
