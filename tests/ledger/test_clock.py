@@ -6,25 +6,28 @@ import pytest
 
 from tests.ledger.make import new
 from worker.ledger import Ledger
-from worker.ledger.database import Database
+from worker.ledger.database import Database, Machine
 
 
-class Machine:
-    """A machine's clocks: the boot's name, the seconds since, and the wall."""
+class Set(Machine):
+    """A machine whose clocks are set by hand."""
 
     def __init__(self):
-        self.boot, self.up, self.wall = "first", 1000.0, 1_700_000_000.0
+        self.name, self.up, self.hand = "first", 1000.0, 1_700_000_000.0
+
+    def boot(self):
+        return self.name, self.up
+
+    def wall(self):
+        return self.hand
 
     def opened(self, path):
-        ledger = Ledger(f"sqlite:///{path}")
-        ledger.database._boot = lambda: (self.boot, self.up)
-        ledger.database._wall = lambda: self.wall
-        return ledger
+        return Ledger(f"sqlite:///{path}", machine=self)
 
 
 @pytest.fixture
 def machine():
-    return Machine()
+    return Set()
 
 
 @pytest.fixture
@@ -48,20 +51,20 @@ def test_it_begins_with_the_wall_clock_and_then_goes_with_the_boot_clock(machine
 @pytest.mark.parametrize("jump", [-86_400, 86_400])
 def test_a_wall_clock_that_is_set_does_not_move_it(machine, path, jump):
     accepted_at(machine.opened(path), "a")
-    machine.wall += jump
+    machine.hand += jump
     machine.up += 10
     assert accepted_at(machine.opened(path), "b") == 1_700_000_010.0
 
 
 def test_after_a_restart_of_the_machine_it_is_the_wall_clock_again(machine, path):
     accepted_at(machine.opened(path), "a")
-    machine.boot, machine.up, machine.wall = "second", 5.0, 1_700_000_060.0
+    machine.name, machine.up, machine.hand = "second", 5.0, 1_700_000_060.0
     assert accepted_at(machine.opened(path), "b") == 1_700_000_060.0
 
 
 def test_a_restart_with_a_wrong_wall_clock_does_not_go_behind_what_was_written(machine, path):
     accepted_at(machine.opened(path), "a")
-    machine.boot, machine.up, machine.wall = "second", 5.0, 1_600_000_000.0
+    machine.name, machine.up, machine.hand = "second", 5.0, 1_600_000_000.0
     assert accepted_at(machine.opened(path), "b") == 1_700_000_000.0
     machine.up += 1
     assert accepted_at(machine.opened(path), "c") == 1_700_000_001.0
@@ -71,7 +74,7 @@ def test_a_question_anchors_nothing(machine, path):
     """Else two processes that only asked would go by two clocks."""
     asked, wrote = machine.opened(path), machine.opened(path)
     assert asked.queries.now() == 1_700_000_000.0
-    machine.wall += 500
+    machine.hand += 500
     accepted_at(wrote, "a")
     assert asked.queries.now() == wrote.queries.now() == 1_700_000_500.0
 
@@ -80,7 +83,7 @@ def test_what_is_rolled_back_anchors_nothing(machine, path):
     one, other = machine.opened(path), machine.opened(path)
     with pytest.raises(ZeroDivisionError):
         one.database.write(lambda c: one.database.now(c) and 1 / 0)
-    machine.wall += 500
+    machine.hand += 500
     accepted_at(other, "a")
     assert one.queries.now() == other.queries.now()
 

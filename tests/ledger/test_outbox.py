@@ -143,7 +143,7 @@ def test_a_relay_that_lost_its_lane_does_not_call_back_what_has_left(ledger, oth
 
 def test_the_order_in_one_transaction_is_response_step_task_submission(ledger):
     several(ledger, count=1)
-    ledger.submissions.settle([polled(look(), 0)], lambda s: None)  # type: ignore[arg-type, return-value]  # nobody's submission is looked at
+    ledger.submissions.settle([polled(look(), 0)], lambda s: None)
     gone = polled(look(), 1)
-    ledger.submissions.settle([type(gone)(gone.realm, gone.task, 1, Gone(Fact("answer", 404)))], lambda s: None)  # type: ignore[arg-type, return-value]
+    ledger.submissions.settle([type(gone)(gone.realm, gone.task, 1, Gone(Fact("answer", 404)))], lambda s: None)
     assert [d.delivery.body["type"] for d in due(ledger)] == ["submission.accepted", "task.gone"]

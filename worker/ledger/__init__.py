@@ -6,7 +6,7 @@
 from collections.abc import Callable, Collection
 
 from worker.ledger import schema
-from worker.ledger.database import Database
+from worker.ledger.database import Database, Machine
 from worker.ledger.outbox import Outbox
 from worker.ledger.queries import Queries
 from worker.ledger.submissions import Submissions
@@ -15,10 +15,18 @@ from worker.ledger.watches import Watches
 
 
 class Ledger:
-    """One database. *sinks*: names of the ways out; *clock*: replaces the ledger's clock in tests."""
+    """One database. *sinks*: names of the ways out; *clock*: replaces the ledger's clock in tests; *machine*: see `Database`."""
 
-    def __init__(self, url: str, *, sinks: Collection[str] = (), clock: Callable[[], float] | None = None, pool: int = 10) -> None:
-        self.database = Database(url, clock=clock, pool=pool)
+    def __init__(
+        self,
+        url: str,
+        *,
+        sinks: Collection[str] = (),
+        clock: Callable[[], float] | None = None,
+        machine: Machine | None = None,
+        pool: int = 10,
+    ) -> None:
+        self.database = Database(url, clock=clock, machine=machine, pool=pool)
         self.tasks = Tasks(self.database)
         self.outbox = Outbox(self.database, sinks)
         self.submissions = Submissions(self.database, self.tasks, self.outbox)

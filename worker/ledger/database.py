@@ -48,13 +48,20 @@ NETWORK = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 
 """A server that is gone without a word is found within a minute: a flow with an answer in hand waits for it."""
 
 
-def _boot() -> tuple[str, float]:
-    """This boot's name and the seconds since it, sleep included."""
-    try:
-        name = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return name, time.clock_gettime(time.CLOCK_BOOTTIME)
-    except (OSError, AttributeError):  # not Linux: the wall clock has to do, and the docs say so
-        return "wall", time.time()
+class Machine:
+    """This machine's clocks, of which SQLite's ledger makes its own."""
+
+    def boot(self) -> tuple[str, float]:
+        """This boot's name and the seconds since it, sleep included."""
+        try:
+            name = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+            return name, time.clock_gettime(time.CLOCK_BOOTTIME)
+        except (OSError, AttributeError):  # not Linux: the wall clock has to do, and the docs say so
+            return "wall", time.time()
+
+    def wall(self) -> float:
+        """Seconds since the epoch, as somebody has set them."""
+        return time.time()
 
 
 def _is_down(exc: sa.exc.DBAPIError) -> bool:
@@ -78,9 +85,7 @@ def _given(table: sa.Table, names: tuple[str, ...]) -> Any:
 
 
 class Database:
-    """Connections and transactions. *clock* replaces the ledger's clock: tests pass time in. *boot* and *wall* are what SQLite's is made
-    of.
-    """
+    """Connections and transactions. *clock* replaces the ledger's clock, *machine* what SQLite's is made of: tests pass time in."""
 
     def __init__(
         self,
@@ -88,10 +93,9 @@ class Database:
         *,
         clock: Callable[[], float] | None = None,
         pool: int = 10,
-        boot: Callable[[], tuple[str, float]] = _boot,
-        wall: Callable[[], float] = time.time,
+        machine: Machine | None = None,
     ) -> None:
-        self._boot, self._wall = boot, wall
+        self._machine = machine or Machine()
         self.url = sa.make_url(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self._clock = clock
@@ -164,7 +168,7 @@ class Database:
             return self._clock()
         if not self.sqlite:
             return float(connection.scalar(sa.text("SELECT extract(epoch FROM clock_timestamp())::float8")) or 0.0)
-        boot, seconds = self._boot()
+        boot, seconds = self._machine.boot()
         return (self._anchor(connection, boot, seconds) if self._offset is None else self._offset) + seconds
 
     def _anchor(self, connection: Connection, boot: str, seconds: float) -> float:
@@ -178,7 +182,7 @@ class Database:
             return self._offset
         newest = (tables.submissions.c.updated_at, tables.events.c.at)
         latest = max(connection.scalar(sa.select(sa.func.max(column))) or 0.0 for column in newest)
-        offset = max(self._wall(), latest) - seconds
+        offset = max(self._machine.wall(), latest) - seconds
         if not connection.get_execution_options().get("reads_only", False):
             values = {"one": 1, "boot": boot, "offset": offset}
             connection.execute(sa.delete(tables.clock))

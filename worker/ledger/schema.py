@@ -3,6 +3,7 @@
 A migration works with the release before it (expand, then contract). Processes refuse a schema that is not theirs.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -44,7 +45,9 @@ def migrate(database: Database) -> str:
     def work(connection: Connection) -> str:
         if not database.sqlite:
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:n)"), {"n": LOCK})
-        _not_newer(current(connection))
+        found, known = current(connection), {r.revision for r in script.walk_revisions()}
+        if found is not None and found not in known:
+            raise SchemaMismatch(mismatch(found, head(), known))
         with EnvironmentContext(config, script, fn=lambda rev, _: script._upgrade_revs("head", rev), destination_rev="head") as environment:  # noqa: SLF001  alembic.command does the same
             environment.configure(connection=connection, target_metadata=tables.metadata, transactional_ddl=False)
             environment.run_migrations()
@@ -57,15 +60,16 @@ def check(database: Database) -> None:
     """Raises SchemaMismatch unless the tables are exactly at this release's revision."""
     with database.read() as connection:
         found = current(connection)
-    if found == head():
-        return
-    _not_newer(found)
-    what = "has no tables yet" if found is None else f"is at revision {found}, this release needs {head()}"
-    msg = f"the ledger {what}: run `approvals migrate`"
-    raise SchemaMismatch(msg)
+    if fault := mismatch(found, head(), {r.revision for r in _script().walk_revisions()}):
+        raise SchemaMismatch(fault)
 
 
-def _not_newer(found: str | None) -> None:
-    if found is not None and found not in {r.revision for r in _script().walk_revisions()}:
-        msg = f"the ledger is at revision {found}, which is newer than this release ({head()}): run the newer release"
-        raise SchemaMismatch(msg)
+def mismatch(found: str | None, needed: str, known: Collection[str]) -> str | None:
+    """What is wrong with tables at revision *found*, and the command that mends it. *known*: the revisions of this release."""
+    if found == needed:
+        return None
+    if found is None:
+        return "the ledger has no tables yet: run `approvals migrate`"
+    if found in known:
+        return f"the ledger is at revision {found}, this release needs {needed}: run `approvals migrate`"
+    return f"the ledger is at revision {found}, which is newer than this release ({needed}): run the newer release"

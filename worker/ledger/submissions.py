@@ -123,7 +123,8 @@ class Submissions:
         for item in items:
             first.setdefault((item.command.account, item.command.key), item)
         fresh = {
-            name: life.accept(i.complete, id_=new_id(now, n), realm=i.realm, pin=i.pin, now=now) for n, (name, i) in enumerate(first.items())
+            name: life.accept(i.complete, id_=new_id(now, n), realm=i.realm, pin=i.pin, now=now)
+            for n, (name, i) in enumerate(first.items())
         }
         self._tasks.ensure(c, [Task(i.realm, i.command.task, i.kind, i.command.account) for i in first.values()])
         locked = self._tasks.lock(c, {(i.realm, i.command.task) for i in first.values()})
@@ -449,7 +450,9 @@ class Submissions:
 
     def _wake(self, c: Connection, freed: Collection[str | None], changed: Collection[Key], now: float, awake: Collection[str]) -> None:
         """Those behind a freed slot, and those who wait for their turn on a task that changed, but for *awake*, who have seen it as it is.
-        Rows that others hold are skipped: whoever holds them is about to lock the task, and sees it as we leave it.
+
+        Who is claimed keeps the claim: a look that is older than the change is found to be so, and made again. Rows that others have locked
+        are skipped: they are about to lock the task, and see it as we leave it.
         """
         t = tables.submissions
         for where in (
@@ -457,8 +460,8 @@ class Submissions:
             sa.and_(t.c.state == "waiting", t.c.behind.is_(None), sa.tuple_(t.c.realm, t.c.task).in_(list(changed))) if changed else None,
         ):
             if where is not None:
-                ids = self._db.locked(sa.select(t.c.id).where(where, t.c.id.not_in(list(awake))), skip=True)
-                c.execute(sa.update(t).where(t.c.id.in_(ids)).values(next_at=now, claim=None))
+                ids = self._db.locked(sa.select(t.c.id).where(where, t.c.claim.is_(None), t.c.id.not_in(list(awake))), skip=True)
+                c.execute(sa.update(t).where(t.c.id.in_(ids)).values(next_at=now))
 
 
 def _never_sent(answers: Sequence[Answer], subs: Mapping[str, Submission], claims: Mapping[str, str | None]) -> Iterable[Answer]:
