@@ -11,12 +11,13 @@ neither a wall clock that is set nor a machine that sleeps makes a lease longer 
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from worker.errors import LedgerDown, SchemaMismatch
@@ -216,10 +217,19 @@ class Database:
             where = [table.c[k] == given.c[k] for k in keys]
             c.execute(sa.update(table).where(*where).values({n: given.c[n] for n in names if n not in keys}), {"rows": list(rows)})
 
+    def among(self, pairs: Collection[tuple[str, str]], first: sa.ColumnElement[str], second: sa.ColumnElement[str]) -> Any:
+        """Whether (*first*, *second*) is one of *pairs*.
+
+        On PostgreSQL one array a column: a list of parameters makes another statement for each length, read and planned anew every time.
+        """
+        if self.sqlite:
+            return sa.tuple_(first, second).in_(sorted(pairs))
+        arrays = [sa.literal([pair[n] for pair in pairs], postgresql.ARRAY(sa.Text)) for n in (0, 1)]
+        given = sa.func.unnest(*arrays).table_valued("one", "two").render_derived(name="pair")
+        return sa.tuple_(first, second).in_(sa.select(given.c.one, given.c.two))
+
     def insert(self, table: sa.Table) -> Any:
         """The dialect's INSERT, for `on_conflict_do_nothing`."""
-        from sqlalchemy.dialects import postgresql, sqlite
-
         return sqlite.insert(table) if self.sqlite else postgresql.insert(table)
 
     def close(self) -> None:

@@ -345,7 +345,7 @@ class Submissions:
         """The submissions asked for, and the others of these tasks whose effect may still be seen; locked by id."""
         t = tables.submissions
         live = sa.select(t.c.id).where(
-            sa.tuple_(t.c.realm, t.c.task).in_(list(keys)), t.c.sent, sa.or_(t.c.next_at.is_not(None), t.c.state.in_(HELD))
+            self._db.among(keys, t.c.realm, t.c.task), t.c.sent, sa.or_(t.c.next_at.is_not(None), t.c.state.in_(HELD))
         )
         wanted = sorted({*ids, *c.scalars(live)})
         found = list(c.execute(self._db.locked(sa.select(t).where(t.c.id.in_(wanted)).order_by(t.c.id))))
@@ -371,7 +371,7 @@ class Submissions:
         query = (
             sa.select(t.c.realm, t.c.task, t.c.response, s.c.id, s.c.key, s.c.state, s.c.command)
             .select_from(t.join(s, t.c.submission == s.c.id))
-            .where(sa.tuple_(t.c.realm, t.c.task).in_(list(keys)))
+            .where(self._db.among(keys, t.c.realm, t.c.task))
         )
         out: dict[Key, dict[str, Credit]] = defaultdict(dict)
         for r in c.execute(query):
@@ -457,7 +457,7 @@ class Submissions:
         t = tables.submissions
         for where in (
             t.c.behind.in_(list(freed)) if freed else None,
-            sa.and_(t.c.state == "waiting", t.c.behind.is_(None), sa.tuple_(t.c.realm, t.c.task).in_(list(changed))) if changed else None,
+            sa.and_(t.c.state == "waiting", t.c.behind.is_(None), self._db.among(changed, t.c.realm, t.c.task)) if changed else None,
         ):
             if where is not None:
                 ids = self._db.locked(sa.select(t.c.id).where(where, t.c.claim.is_(None), t.c.id.not_in(list(awake))), skip=True)

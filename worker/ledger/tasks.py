@@ -33,7 +33,7 @@ class Tasks:
         t = tables.tasks
         if not keys:
             return Locked({})
-        query = sa.select(t).where(sa.tuple_(t.c.realm, t.c.task).in_(sorted(keys))).order_by(t.c.realm, t.c.task)
+        query = sa.select(t).where(self._db.among(keys, t.c.realm, t.c.task)).order_by(t.c.realm, t.c.task)
         return Locked({(r.realm, r.task): rows.task_of(r) for r in c.execute(self._db.locked(query))})
 
     def save(self, c: Connection, locked: "Locked") -> Mapping[Key, Task]:
@@ -48,7 +48,7 @@ class Tasks:
         if not keys:
             return {}
         with self._db.read() as c:
-            query = sa.select(t).where(sa.tuple_(t.c.realm, t.c.task).in_(sorted(keys)))
+            query = sa.select(t).where(self._db.among(keys, t.c.realm, t.c.task))
             return {(r.realm, r.task): rows.task_of(r) for r in c.execute(query)}
 
 
