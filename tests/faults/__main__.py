@@ -493,21 +493,20 @@ class Verdict:
         about = f"{plan.key} {row.state}: {row.reason}; effects {[(e['step'], e['round'], e['comment'].rsplit(' ')[-1]) for e in effects]}"
         standing = [e for e in effects if self._stands(plan, e)]
         if len(effects) > 1:
-            self._wrong("doubled", about, loud=loud or len(standing) < 2, always=not self.late)
+            self._wrong("doubled", about, told=loud, shown=len(standing) > 1, always=not self.late)
         for e in effects:
             number, _, read = e["comment"].rpartition("#")[2].partition("@")
             by = "a retry" if number != "1" else "a first attempt"
             raced = any(float(read) - STALE < p["at"] for p in self.people.get(plan.id, []) if p["n"] < e["n"])
             if e["step"] != plan.step:
                 race = "in a race with a person" if raced else "with nobody else acting"
-                self._wrong(
-                    f"on another step, by {by}, {race}", about, loud=loud or not self._stands(plan, e), always=not raced and not self.late
-                )
+                shown = self._stands(plan, e)
+                self._wrong(f"on another step, by {by}, {race}", about, told=loud, shown=shown, always=not raced and not self.late)
             elif e["round"] != 1:
                 seen = [*(r for s in plan.task["steps"] for r in s.get("responses", ())), *self.people.get(plan.id, [])]
                 gone = any(r["at"] < float(read) - STALE and r.get("round", 1) < e["round"] for r in seen)
                 if gone and self._stands(plan, e):
-                    self._wrong(f"in another round, by {by}", about, loud=loud, always=False)
+                    self._wrong(f"in another round, by {by}", about, told=loud, shown=True, always=False)
                 else:
                     self.counts[f"in a round begun again under its feet, by {by} (no trace in what can be read)"] += 1
         right = [e for e in effects if e["step"] == plan.step]
@@ -527,11 +526,12 @@ class Verdict:
         effect = "effect stands" if standing else "effect cleared by a new round" if effects else "no effect"
         return f"{'exposed' if plan.exposed else 'not exposed'}, {effect}, {people}"
 
-    def _wrong(self, what: str, about: str, *, loud: bool, always: bool) -> None:
-        self.counts[f"{what} ({'told, or not shown any more' if loud else 'UNTOLD'})"] += 1
+    def _wrong(self, what: str, about: str, *, told: bool, shown: bool, always: bool) -> None:
+        """A wrong effect. Told is better than not; what the upstream shows no more, because of a new round, nobody can tell of."""
+        self.counts[f"{what} ({'told' if told else 'UNTOLD' if shown else 'untold, and not shown any more'})"] += 1
         if always:
             self._break(what, about)
-        elif not loud:
+        elif shown and not told:
             self._break(f"{what}, and untold", about)
 
     def _share(self) -> None:
