@@ -62,20 +62,26 @@ def submit(rt: Runtime, name: str) -> bool:
     if account is None:
         log.warning("submit.unknown_account", account=name)
         return False
-    start, ended = time.monotonic(), False
+    start = time.monotonic()
+    down: LedgerDown | None = None
     with rt.engine.bag() as bag:
         while True:
-            ended = rt.stopping.is_set() or time.monotonic() > start + (rt.turn if not len(bag) else rt.turn * 20)
+            ended = bool(down) or rt.stopping.is_set() or time.monotonic() > start + (rt.turn if not len(bag) else rt.turn * 20)
             answers: list[tuple[Answer, float]] = []
             claimed: list[Claimed] = []
             if not ended and len(bag) <= rt.room // 2:
-                claimed = rt.ledger.submissions.claim(name, rt.room - len(bag), account.rules.lease)
+                try:
+                    claimed = rt.ledger.submissions.claim(name, rt.room - len(bag), account.rules.lease)
+                except LedgerDown as exc:  # those in flight come home first: left alone, each would be in doubt
+                    down, ended = exc, True
                 for c in claimed:
                     _look(rt, account, bag, c, answers)
             answers += [_answer(tag, stamped) for tag, stamped in bag.take(timeout=None if ended else GLANCE)]
             if answers:
                 _wave(rt, account, bag, answers)
             elif not len(bag) and not claimed:
+                if down:
+                    raise down
                 return ended
 
 
