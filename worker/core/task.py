@@ -235,11 +235,15 @@ class Task:
         return before is None or self.gone % 2 == 1 or replace(self.align(look), date=None) != replace(before, date=None)
 
     def stale(self, look: Snapshot) -> bool:
-        """Whether *look* is older than what we know: its `modified` is lower than the stored one (B1)."""
+        """Whether *look* is older than what we know: its `modified` is lower than the stored one (B1), or the same while responses
+        are gone: what takes responses away moves `modified`, even where a response does not.
+        """
         before = self.snapshot
         if before is None or before.modified is None or look.modified is None:
             return False
-        return look.modified < before.modified - SAME_MODIFIED
+        if look.modified < before.modified - SAME_MODIFIED:
+            return True
+        return look.modified <= before.modified + SAME_MODIFIED and bool(look.gone(before))
 
     def current(self, look: Snapshot, version: int) -> bool:
         """Whether *look* may take the place of what we know (B1): the row's version is still the one read before the request left; or the
