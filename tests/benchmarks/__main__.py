@@ -10,6 +10,7 @@ import os
 import secrets
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +29,12 @@ def main() -> int:
         with servers.postgres() as postgres, servers.rabbitmq() as rabbitmq, tempfile.TemporaryDirectory(prefix="aw-bench-") as scratch:
             upstream = Upstream(Path(scratch), given.latency / 1000)
             with running([upstream.process]):
+                began = time.monotonic()
                 for number in range(1, given.rounds + 1):
+                    # Only whole pairs are compared, so it is before a pair that we ask whether there is time for another.
+                    if number > 1 and (time.monotonic() - began) * number / (number - 1) > given.seconds:
+                        print(f"a slow machine: {number - 1} of {given.rounds} rounds within {given.seconds:g} s", file=sys.stderr)
+                        break
                     for name in given.sides:
                         results[name].append(one(name, given, Path(scratch), upstream, postgres, rabbitmq))
                         told = results[name][-1]
@@ -37,7 +43,13 @@ def main() -> int:
         print(f"make bench: {exc}. `make servers` gets them.", file=sys.stderr)
         return 1
     found = {name: summary(rounds) for name, rounds in results.items()}
-    about = {"jobs": given.jobs, "rounds": given.rounds, "workers": given.workers, "latency_ms": given.latency, "cores": os.cpu_count()}
+    about = {
+        "jobs": given.jobs,
+        "rounds": len(results[given.sides[0]]),
+        "workers": given.workers,
+        "latency_ms": given.latency,
+        "cores": os.cpu_count(),
+    }
     if given.json:
         print(json.dumps({"settings": about, "sides": found}))
     else:
@@ -47,8 +59,9 @@ def main() -> int:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--jobs", "-n", type=int, default=2000, help="submissions in a round (2000)")
+    parser.add_argument("--jobs", "-n", type=int, default=1000, help="submissions in a round (1000)")
     parser.add_argument("--rounds", "-r", type=int, default=3, help="rounds of each side (3)")
+    parser.add_argument("--seconds", type=float, default=165.0, help="no further round is begun that would take longer in all (165)")
     parser.add_argument("--workers", type=int, default=2, help="worker processes of each side (2)")
     parser.add_argument("--latency", type=float, default=50.0, help="milliseconds before each answer of the upstream (50)")
     parser.add_argument("--only", choices=SIDES, dest="sides", action="append", help="one side only")
