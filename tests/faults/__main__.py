@@ -16,6 +16,7 @@ and slack: then wrong effects are no violation, but untold ones are.
 import argparse
 import asyncio
 import json
+import logging
 import os
 import random
 import sys
@@ -30,6 +31,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from tests import servers
 from tests.system.house import CUTOFF, LOST, ROOT, SLACK, House, Listener, Process, listening, queue_there, until
@@ -329,6 +332,7 @@ def publish(house: House, rt: Runtime, plans: list[Plan], *, embedded: bool, sto
 
 def run(args: argparse.Namespace) -> int:
     """Play and judge."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))  # this process prints its table only
     began = time.monotonic()
     end = began + args.budget
     plans = drawn(args.submissions, args.seed, args.when_exposed, args.late)
