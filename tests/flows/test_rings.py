@@ -62,12 +62,12 @@ def test_a_broker_that_does_not_answer_holds_up_nobody(namespace):
 def test_rings_for_one_shard_that_wait_together_are_one(namespace):
     published = []
     rings = Rings("memory://", namespace)
-    first, go_on = threading.Event(), threading.Event()
+    first, go_on, second = threading.Event(), threading.Event(), threading.Event()
 
     class Slow:
         def publish(self, batch):
             published.append(len(batch))
-            first.set()
+            (second if first.is_set() else first).set()
             assert go_on.wait(10)
 
         def close(self):
@@ -80,6 +80,7 @@ def test_rings_for_one_shard_that_wait_together_are_one(namespace):
         rings.ring("submit", "finance")
         rings.ring("emit", "erp")
     go_on.set()
+    assert second.wait(10)
     rings.close(patience=10)
     assert published == [1, 2]
 

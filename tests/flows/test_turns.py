@@ -34,12 +34,16 @@ def test_other_verbs_and_shards_are_not_in_the_way(house):
     ran = []
 
     def flow(rt, shard):
-        turn(rt, "poll", shard, lambda rt, shard: ran.append("poll") or False)  # type: ignore[func-returns-value]
-        turn(rt, "submit", "tower", lambda rt, shard: ran.append("tower") or False)  # type: ignore[func-returns-value]
+        turn(rt, "poll", shard, inner)
+        turn(rt, "submit", "tower", inner)
+        return False
+
+    def inner(rt, shard):
+        ran.append(shard)
         return False
 
     turn(house.rt, "submit", "finance", flow)
-    assert (ran, house.rung) == (["poll", "tower"], [])
+    assert (ran, house.rung) == (["finance", "tower"], [])
 
 
 def test_a_ledger_that_is_away_ends_the_turn_and_the_tick_rings_again(house):

@@ -124,7 +124,9 @@ def contexts(rt: Runtime, account: Account) -> Contexts:
     def context(s: Submission) -> Context:
         acts_as = account.grants.get(s.command.grant, "")
         known = cast("Literal['unproven', 'proven', 'stopped']", standing.grants.get((s.command.grant, acts_as), "unproven"))
-        return Context(now=0.0, dice=rt.dice(), rules=account.rules, acts_as=acts_as, grant=known, wary=standing.wary)
+        return Context(
+            now=0.0, dice=rt.dice(), rules=account.rules, acts_as=acts_as, grant=known, wary=standing.wary, frozen=standing.frozen
+        )
 
     return context
 

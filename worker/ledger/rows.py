@@ -27,6 +27,7 @@ def task_values(task: Task) -> dict[str, Any]:
         "round": task.round,
         "sequence": task.sequence,
         "version": task.version,
+        "frozen": task.frozen,
         "gone": task.gone,
         "holder": task.holder,
     }

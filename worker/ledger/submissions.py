@@ -78,11 +78,13 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class AccountStanding:
-    """`wary`: something misapplied or duplicated is not resolved yet (A12). `grants`: (grant, acts_as) -> proven or stopped; what is
+    """`wary`: something misapplied or duplicated is not resolved yet (A12). `frozen`: a task was seen whose `modified` does not move with
+    its responses, so that "unchanged" proves nothing (A5). `grants`: (grant, acts_as) -> proven or stopped; what is
     missing is unproven (A14).
     """
 
     wary: bool
+    frozen: bool
     grants: Mapping[tuple[str, str], str]
 
 
@@ -335,11 +337,12 @@ class Submissions:
 
     def standing(self, account: str) -> AccountStanding:
         """What is known of *account* that decisions need: is something wrong in it, and which of its grants are proven."""
-        t, g = tables.submissions, tables.grants
+        t, g, tasks = tables.submissions, tables.grants, tables.tasks
         with self._db.read() as c:
+            frozen = c.scalar(sa.select(sa.exists().where(tasks.c.account == account, tasks.c.frozen)))
             wary = c.scalar(sa.select(sa.exists().where(t.c.account == account, t.c.state.in_(("misapplied", "duplicated")))))
             grants = {(r.grant, r.acts_as): r.state for r in c.execute(sa.select(g).where(g.c.account == account))}
-        return AccountStanding(bool(wary), grants)
+        return AccountStanding(bool(wary), bool(frozen), grants)
 
     def _lock(self, c: Connection, keys: Collection[Key], ids: Collection[str]) -> tuple[dict[str, Submission], dict[str, str | None]]:
         """The submissions asked for, and the others of these tasks whose effect may still be seen; locked by id."""

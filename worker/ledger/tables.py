@@ -29,9 +29,11 @@ tasks = sa.Table(
     sa.Column("round", sa.Integer, nullable=False),
     sa.Column("sequence", sa.BigInteger, nullable=False),
     sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("frozen", sa.Boolean, nullable=False),
     sa.Column("gone", sa.Integer, nullable=False),
     # One slot for each task (A9): one column of its one row. And no submission can hold two.
     sa.Column("holder", SHORT, unique=True),
+    sa.Index("ix_tasks_frozen", "account", sqlite_where=sa.text("frozen"), postgresql_where=sa.text("frozen")),
 )
 
 submissions = sa.Table(

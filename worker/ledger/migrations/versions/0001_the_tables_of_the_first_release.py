@@ -66,11 +66,13 @@ def upgrade() -> None:
         sa.Column("round", sa.Integer(), nullable=False),
         sa.Column("sequence", sa.BigInteger(), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("frozen", sa.Boolean(), nullable=False),
         sa.Column("gone", sa.Integer(), nullable=False),
         sa.Column("holder", sa.String(length=512), nullable=True),
         sa.PrimaryKeyConstraint("realm", "task", name=op.f("pk_tasks")),
         sa.UniqueConstraint("holder", name=op.f("uq_tasks_holder")),
     )
+    op.create_index("ix_tasks_frozen", "tasks", ["account"], sqlite_where=sa.text("frozen"), postgresql_where=sa.text("frozen"))
     op.create_table(
         "watches",
         sa.Column("id", sa.String(length=512), nullable=False),
