@@ -25,11 +25,11 @@ def observe(task: Task, look: Snapshot, credits_: Mapping[str, Credit], now: flo
     """
     before = task.snapshot
     if before is None:
-        return replace(task, snapshot=look, version=task.version + 1), ()
+        return replace(task, snapshot=look, version=task.version + 1, frozen=task.frozen or look.modified_unreliable), ()
     if not task.news(look):
         return task, ()
     told: list[Event] = []
-    after = replace(task, snapshot=look, version=task.version + 1)
+    after = replace(task, snapshot=look, version=task.version + 1, frozen=task.frozen or look.modified_unreliable)
     went = look.gone(before)
     if task.gone % 2:
         after = replace(after, gone=task.gone + 1)

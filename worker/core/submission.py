@@ -56,6 +56,9 @@ TOLD = STATES - OPEN
 MAX_ATTEMPTS = 5
 """Possibly sent attempts before a person decides: a fifth lost answer in a row is no accident any more."""
 
+PATIENCE = 600.0
+"""Seconds past `not_after` in which reading may fail before what is in doubt is parked: one failed look proves nothing either way."""
+
 TURN = 30.0
 """Seconds between two looks at a task whose turn a submission waits for. A watch of the task makes it sooner."""
 
@@ -470,7 +473,7 @@ def _in_doubt(s: Submission, read: Read, ctx: Context) -> Move:
         case Unknown(fact):
             if isinstance(read, Gone):
                 return _end(s, "parked", f"in doubt, and the task cannot be seen any more: {fact}", ctx)
-            if isinstance(read, Snapshot) or ctx.now >= s.not_after:
+            if isinstance(read, Snapshot) or ctx.now >= max(s.not_after, s.quiet_until) + PATIENCE:
                 return _end(s, "parked", f"in doubt, and it cannot be told: {fact}", ctx)
             return _later(s, ctx, f"in doubt: {fact}", fact.retry_after)
         case Moved(look, why, others):

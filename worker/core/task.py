@@ -196,6 +196,8 @@ class Task:
     sequence: int = 0
     version: int = 0
     holder: str | None = None
+    frozen: bool = False
+    """Whether this task was ever seen with a response newer than `modified`: then `modified` does not move with responses here (A5)."""
     gone: int = 0
     """Episode number: odd while the task cannot be seen any more, even while it can."""
 
