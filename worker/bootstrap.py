@@ -85,7 +85,8 @@ def notice(s: Submission) -> None:
         "action": s.command.action,
         "attempts": len(s.attempts),
     }
-    emit = log.warning if s.state in ALARMING else log.info
-    emit(f"submission.{s.state}", key=s.command.key, reason=s.reason, **about)
+    name = f"submission.{s.state}"
     if s.state in ALARMING:
-        telemetry.tell(f"submission.{s.state}", (f"submission.{s.state}", s.command.account), **about)
+        telemetry.tell(name, (s.command.account,), key=s.command.key, reason=s.reason, **about)
+    else:
+        log.info(name, key=s.command.key, reason=s.reason, **about)

@@ -1,9 +1,9 @@
 """The exceptions of this program: bugs and broken infrastructure only. What an upstream says is a value.
 
-    ApprovalsError
-    ├── SettingsError
-    ├── LedgerDown
-    └── SchemaMismatch
+ApprovalsError
+├── SettingsError
+├── LedgerDown
+└── SchemaMismatch
 """
 
 

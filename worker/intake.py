@@ -32,7 +32,7 @@ from worker.broker import HEARTBEAT, BrokerLost, Fate, Incoming, Link, Names, Ou
 from worker.core.command import Command
 from worker.core.events import command_rejected
 from worker.core.times import iso
-from worker.errors import LedgerDown
+from worker.errors import LedgerDown, SettingsError
 from worker.flows import Runtime
 from worker.flows.accept import Accepted, Conflict, Existing, Outcome, Rejected, accept
 from worker.health import Heart, place
@@ -345,7 +345,10 @@ def main() -> None:
     """`python -m worker.intake`: take commands until SIGTERM or SIGINT, finish the batch in hand, leave."""
     from worker import bootstrap  # brings every connector and sink: not needed by those who only look at the dead
 
-    configured = settings.load()
+    try:
+        configured = settings.load()
+    except SettingsError as exc:
+        raise SystemExit(str(exc)) from exc
     telemetry.configure(configured, "intake")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -51,7 +51,9 @@ class Rings:
 
     def __init__(self, url: str, namespace: str) -> None:
         self._names = Names(namespace)
-        self._publisher = Publisher(url, deadline=5.0, declares=[self._names.rings_queue()])
+        # The doors for commands, too: a command that is published before its queue exists is dropped without a word.
+        doors = [self._names.rings_queue(), self._names.dead_queue(), self._names.commands_queue()]
+        self._publisher = Publisher(url, deadline=5.0, declares=doors)
         self._waiting: dict[tuple[str, str], None] = {}
         self._bell, self._over = threading.Condition(), threading.Event()
         self._thread: threading.Thread | None = None
