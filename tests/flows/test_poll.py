@@ -1,9 +1,11 @@
 """What is watched, looked at: single tasks one by one, a feed by pages. What is seen twice is told once (B1, B2)."""
 
+from dataclasses import replace
+
 import pytest
 
 from worker.flows.poll import OVERLAP
-from worker.upstreams.workiva import PAGE
+from worker.upstreams.workiva import PAGE, Workiva
 
 FEED = ""
 
@@ -162,17 +164,21 @@ class TestALongPass:
     def test_a_pass_whose_claim_was_lost_ends(self, house):
         """Another process goes on with it from the page that was kept."""
         house.rt.turn = 600.0
-        settled = house.ledger.tasks.make
         taken: list = []
 
-        def slow(wanted):
-            settled(wanted)
-            if not taken:
-                house.clock.pass_(31)
-                taken.extend(house.ledger.watches.claim("finance", 1, 30.0))
+        class Slow(Workiva):
+            """Its first page takes longer than a lease."""
 
-        house.ledger.tasks.make = slow
+            def changes(self, since, cursor=None):
+                if not taken:
+                    house.clock.pass_(31)
+                    taken.extend(house.ledger.watches.claim("finance", 1, 30.0))
+                return Workiva.changes(self, since, cursor)
+
+        account = house.rt.accounts["finance"]
+        slow = Slow(account.connector.base_url, grants=account.connector.grants)
+        house.rt.accounts = {"finance": replace(account, connector=slow)}
         assert house.poll() is False
         assert house.requests() == {"list": 1}
         [only] = house.ledger.watches.all()
-        assert only.claim == taken[0].claim
+        assert (only.claim, only.cursor) == (taken[0].claim, {})

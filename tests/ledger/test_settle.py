@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 
 from tests.ledger.make import LEASE, NOW, REALM, begin, context, look, new, polled, seen, sent, state
 from worker.core import submission as life
 from worker.core.outcomes import Applied, Fact, Gone, InDoubt, Refused, Unknown, Unsent
 from worker.core.submission import Context
 from worker.core.task import Response, Task
+from worker.errors import LedgerDown
 
 LOST = InDoubt(Fact("answer lost"))
 
@@ -151,6 +153,27 @@ class TestAgain:
         other.submissions.settle([seen(theirs)], context)
         assert ledger.submissions.settle([seen(ours_)], context, again=True).begun == ()
         assert (attempts(ledger), state(ledger, "k")) == ([None], "in_doubt")
+
+
+def test_a_server_that_ends_the_connection_at_the_commit_is_an_outage(ledger, other):
+    """The one PostgreSQL process that serves us is ended: our commit comes to nothing, and the next try goes over a new connection."""
+    if ledger.database.sqlite:
+        pytest.skip("SQLite has no server")
+    ledger.submissions.accept([new("k")])
+    [claimed] = claim(ledger)
+    left = [True]
+
+    @sa.event.listens_for(ledger.database.engine, "commit")
+    def _commit(connection):
+        if left:
+            left.clear()
+            pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+            other.database.write(lambda c: c.execute(sa.text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid}))
+
+    with pytest.raises(LedgerDown):
+        ledger.submissions.settle([seen(claimed)], context)
+    assert attempts(ledger) == []
+    assert [b.attempt.n for b in ledger.submissions.settle([seen(claimed)], context, again=True).begun] == [1]
 
 
 def test_a_clean_answer_proves_the_grant_and_a_stranger_stops_it(ledger):
