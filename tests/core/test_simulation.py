@@ -182,8 +182,9 @@ class World(RuleBasedStateMachine):
         sending = [f for f, sender in self.flights.items() if f[0] == id_ and sender == "alive"]
         if sending:
             self.pass_time()
-            if sending[0] in self.flights:  # time may have ended it
-                self.fate(*sending[0], how)
+            id_, n = sending[0]
+            if (id_, n) in self.flights:  # time may have ended it
+                self.fate(id_, n, how)
         elif id_ in self.looks:
             self.pass_time()
             self.answer(id_)
