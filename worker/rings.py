@@ -8,11 +8,12 @@ shard that wait at the same time are one. The wire is Celery's message protocol 
 import json
 import threading
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from worker.broker import Names, Outgoing, Publisher
+from worker.broker import Fate, Names, Outgoing, Publisher
 
 log = structlog.get_logger()
 
@@ -82,11 +83,17 @@ class Rings:
                 while not self._waiting and not self._over.is_set():
                     self._bell.wait()
                 volley, self._waiting = list(self._waiting), {}
-            if volley:
-                try:
-                    self._publisher.publish([message(self._names, verb, shard) for verb, shard in volley])
-                except Exception as exc:  # noqa: BLE001  a bell that breaks must not take the house down: the tick rings too
-                    log.warning("rings.lost", count=len(volley), error=str(exc))
-            if self._over.is_set():
-                return
+            if not volley:
+                return  # over, and nothing waits
+            self._out(volley)
             self._over.wait(PAUSE)
+
+    def _out(self, volley: Sequence[tuple[str, str]]) -> None:
+        """Nothing that goes wrong here may take the house down: the tick rings, too."""
+        try:
+            fates = self._publisher.publish([message(self._names, verb, shard) for verb, shard in volley])
+        except Exception as exc:  # noqa: BLE001  see above
+            log.warning("rings.lost", count=len(volley), error=str(exc))
+            return
+        if lost := sum(1 for fate in fates if fate is Fate.FAILED):
+            log.warning("rings.lost", count=lost, error=self._publisher.trouble)
