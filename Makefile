@@ -49,7 +49,7 @@ format: .venv/development  ## put the code in shape
 bench: .venv/development  ## measure throughput on this machine
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
-faults: .venv/development  ## kill, freeze and cut the parts while they work, and count the doubles
+faults: .venv/development  ## kill and cut the parts while they work, and count the doubles
 	@$(BIN)/python -m tests.faults $(ARGS)
 
 servers:  ## RabbitMQ and PostgreSQL: with docker compose, else from the distribution's packages (needs root)

@@ -102,7 +102,7 @@ def test_a_duration_needs_its_unit(write, value):
 class TestSources:
     def test_environment_is_stronger_than_a_secret_file_and_that_than_the_configuration(self, write, tmp_path):
         path = write(f'secrets_dir = "{tmp_path}/secrets"\n[broker]\nurl = "amqp://file"\n' + ACCOUNT)
-        write("redis://secret\n", "secrets/broker__url")
+        write("amqp://secret\n", "secrets/broker__url")
         write("postgresql+psycopg://secret/db\n", "secrets/APPROVALS_LEDGER__URL")
         write("kubernetes keeps such", "secrets/..data__link")
         settings = load(path, {"APPROVALS_BROKER__URL": "amqp://environment"})
@@ -317,7 +317,7 @@ class TestEffective:
 
     def test_the_origin_is_the_strongest_source_that_holds_the_key(self, write, tmp_path):
         path = write(f'secrets_dir = "{tmp_path}/secrets"\n[broker]\nurl = "amqp://file"\n[log]\nlevel = "debug"')
-        write("redis://secret", "secrets/APPROVALS_BROKER__URL")
+        write("amqp://secret", "secrets/APPROVALS_BROKER__URL")
         write(ACCOUNT, "accounts.d/finance.toml")
         grant = '{"client_id": "id", "client_secret": "hunter3", "acts_as": "user-2"}'
         env = {"APPROVALS_ACCOUNTS__FINANCE__LEASE": "40s", "APPROVALS_ACCOUNTS__FINANCE__GRANTS__JOAN": grant}

@@ -105,7 +105,7 @@ def celery_settings() -> dict[str, Any]:
             "tick": {
                 "task": f"{names.namespace}.tick",
                 "schedule": TICK,
-                "options": {"expires": 5 * TICK, "queue": rings.name},
+                "options": {"queue": rings.name},
             }
         },
     }

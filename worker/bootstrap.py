@@ -3,6 +3,7 @@
 import structlog
 
 from worker import telemetry
+from worker.core.events import Event
 from worker.core.submission import Rules, Submission
 from worker.engine import Engine
 from worker.flows import Account, Runtime
@@ -26,7 +27,7 @@ def runtime(settings: Settings) -> Runtime:
 
     An embedded ledger (SQLite) is migrated here; any other must be of this release already. Raises SchemaMismatch, LedgerDown.
     """
-    ledger = Ledger(settings.ledger.url, sinks=settings.sinks)
+    ledger = Ledger(settings.ledger.url, sinks={name: s.events for name, s in settings.sinks.items()})
     if ledger.database.sqlite:
         ledger.migrate()
     ledger.check()
@@ -40,6 +41,7 @@ def runtime(settings: Settings) -> Runtime:
         },
         ring=rings.ring,
         notice=notice,
+        alarm=alarm,
         on_close=[rings.close],
     )
 
@@ -90,3 +92,8 @@ def notice(s: Submission) -> None:
         telemetry.tell(name, (s.command.account,), key=s.command.key, reason=s.reason, **about)
     else:
         log.info(name, key=s.command.key, reason=s.reason, **about)
+
+
+def alarm(event: Event) -> None:
+    """A grant is stopped: everything it should send waits until a person has mended the settings (A14)."""
+    telemetry.tell(event.type, (str(event.data["account"]), str(event.data["grant"])), **event.data)

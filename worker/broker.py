@@ -44,6 +44,9 @@ NO_LIMIT = 1_000_000
 """For the dead: looking at them hands them out and back, and RabbitMQ 4 would drop one for good after 20 looks. It has no "never" that 3.10
 understands too."""
 
+RING_TTL = 30_000
+"""Milliseconds, by the broker's own clock, after which a ring that nobody heard is dropped: by then a tick has rung again."""
+
 HEARTBEAT = 30
 """Seconds. A connection that a firewall dropped without a word is found after two of them."""
 
@@ -106,7 +109,7 @@ class Names:
 
     def rings_queue(self) -> Queue:
         """A ring may be lost, doubled or late without harm: a plain durable queue (transient ones end with RabbitMQ 4.3)."""
-        return Queue(self.rings, durable=True, queue_arguments={"x-queue-type": "classic"})
+        return Queue(self.rings, durable=True, queue_arguments={"x-queue-type": "classic", "x-message-ttl": RING_TTL})
 
 
 def is_amqp(url: str) -> bool:

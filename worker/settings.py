@@ -142,9 +142,11 @@ def _bind(value: str) -> str:
     return value
 
 
-def _address(*schemes: str) -> BeforeValidator:
+def _address(*schemes: str, later: tuple[str, ...] = ()) -> BeforeValidator:
     def check(value: object) -> Url:
         parts = _split(value) if isinstance(value, str) else None
+        if parts is not None and parts.scheme in later:
+            raise PydanticCustomError("later", "redis comes with a later release; this one speaks to RabbitMQ and to itself")
         if parts is None or parts.scheme not in schemes:
             expected = ", ".join(f"{scheme}://" for scheme in schemes)
             raise PydanticCustomError("address", "must be an address that begins with {expected}", {"expected": expected})
@@ -168,7 +170,7 @@ Zone = Annotated[str, AfterValidator(_zone)]
 Bind = Annotated[str, AfterValidator(_bind)]
 _shown = PlainSerializer(lambda url: Url(url).redacted)
 LedgerUrl = Annotated[Url, _address("sqlite", "postgresql+psycopg"), _shown]
-BrokerUrl = Annotated[Url, _address("memory", "amqp", "amqps", "redis", "rediss"), _shown]
+BrokerUrl = Annotated[Url, _address("memory", "amqp", "amqps", later=("redis", "rediss")), _shown]
 SentryDsn = Annotated[Url, BeforeValidator(_dsn), _shown]
 
 

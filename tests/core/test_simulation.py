@@ -187,7 +187,8 @@ class World(RuleBasedStateMachine):
                 self.fate(id_, n, how)
         elif id_ in self.looks:
             self.pass_time()
-            self.answer(id_)
+            if id_ in self.looks:  # time may have ended it
+                self.answer(id_)
         elif s.next_at is not None:
             self.pass_time(max(2.0, s.next_at - self.now))
             if self.ask(id_) and how != "late":

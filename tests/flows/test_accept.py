@@ -106,3 +106,8 @@ class TestWithoutPinOrStep:
     def test_one_unclear_command_holds_back_none_of_its_batch(self, house):
         out = house.accept(house.command("T", step=1), house.command(house.task("jane", "bob")), house.command("V", action="restart"))
         assert [type(o) for o in out] == [Accepted, Rejected, Accepted]
+
+    def test_of_one_key_the_first_wins_also_where_it_is_the_unclear_one(self, house):
+        """PROTOCOL D. A clear command does not overtake an unclear one of its key while that one is asked about."""
+        [first, second] = house.accept(house.command(house.task("jane"), key="k"), house.command("T", key="k", step=1))
+        assert (type(first), type(second)) == (Accepted, Conflict)

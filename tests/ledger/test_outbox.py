@@ -1,6 +1,6 @@
 """The way out: lanes, order for each task, and what failed (C3, C4)."""
 
-from tests.ledger.make import fact, look, many, new, polled
+from tests.ledger.make import begin, context, fact, look, many, new, polled, sent
 from worker.core.delivery import Left, Result
 from worker.core.outcomes import Fact, Gone
 from worker.ledger import Ledger
@@ -147,3 +147,15 @@ def test_the_order_in_one_transaction_is_response_step_task_submission(ledger):
     gone = polled(look(), 1)
     ledger.submissions.settle([type(gone)(gone.realm, gone.task, 1, Gone(Fact("answer", 404)))], lambda s: None)
     assert [d.delivery.body["type"] for d in due(ledger)] == ["submission.accepted", "task.gone"]
+
+
+def test_a_sink_lets_out_what_its_globs_name(url, clock):
+    """What no sink wants is still in the ledger."""
+    ledger = Ledger(url, sinks={"all": ("*",), "steps": ("step.*", "task.*"), "none": ()}, clock=clock)
+    [one] = begin(ledger, new("k"))
+    ledger.submissions.settle([sent(one)], context)
+    due = {name: count for name, _, count in ledger.queries.deliveries()}
+    told = [e["type"] for _, e in ledger.queries.events()]
+    assert due == {"all": len(told), "steps": sum(1 for t in told if t.startswith(("step.", "task.")))}
+    assert "step.completed" in told
+    ledger.close()

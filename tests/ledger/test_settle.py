@@ -1,13 +1,16 @@
 """What came back, written down: once for each attempt, and repeatable without harm (A1, B1)."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
 
 from tests.ledger.make import LEASE, NOW, REALM, begin, context, look, new, polled, seen, sent, state
 from worker.core import submission as life
+from worker.core.advance import Answer
 from worker.core.outcomes import Applied, Fact, Gone, InDoubt, Refused, Unknown, Unsent
+from worker.core.pins import pin_of
 from worker.core.submission import Context
 from worker.core.task import Response, Task
 from worker.errors import LedgerDown
@@ -179,25 +182,25 @@ def test_a_server_that_ends_the_connection_at_the_commit_is_an_outage(ledger, ot
 def test_a_clean_answer_proves_the_grant_and_a_stranger_stops_it(ledger):
     [one] = begin(ledger, new("k"))
     ledger.submissions.settle([sent(one)], lambda s: context(s, grant="unproven"))
-    assert ledger.submissions.standing("finance").grants == {("jane", "jane"): "proven"}
+    assert ledger.submissions.standing("finance", REALM).grants == {("jane", "jane"): "proven"}
     [two] = begin(ledger, new("l", task="U"))
     theirs = replace(ours(two), actor="mallory")
     ledger.submissions.settle([sent(two, Applied(look("U", [theirs], at=1), Fact("answer", 200)))], context)
-    standing = ledger.submissions.standing("finance")
+    standing = ledger.submissions.standing("finance", REALM)
     assert standing.grants == {("jane", "jane"): "stopped"}
     assert ("grant.misconfigured", state(ledger, "l")) == (events(ledger)[-1], "parked")
     ledger.submissions.settle([sent(two)], lambda s: context(s, grant="unproven"))
-    assert ledger.submissions.standing("finance").grants == {("jane", "jane"): "stopped"}
+    assert ledger.submissions.standing("finance", REALM).grants == {("jane", "jane"): "stopped"}
 
 
 def test_an_account_is_wary_while_something_misapplied_is_not_resolved(ledger):
     [one] = begin(ledger, new("k"))
     wrong = replace(ours(one))
     ledger.submissions.settle([sent(one, Applied(look(second=[wrong], at=1), Fact("answer", 200)))], context)
-    assert (state(ledger, "k"), ledger.submissions.standing("finance").wary) == ("misapplied", True)
+    assert (state(ledger, "k"), ledger.submissions.standing("finance", REALM).wary) == ("misapplied", True)
     decided = Context(now=NOW, dice=0.0, rules=life.Rules(1, 1, 1, 1), acts_as="jane")
     ledger.submissions.change(one.submission.id, lambda s, now: life.resolve(s, "abandoned", "undone by hand", None, decided))
-    assert (state(ledger, "k"), ledger.submissions.standing("finance").wary) == ("abandoned", False)
+    assert (state(ledger, "k"), ledger.submissions.standing("finance", REALM).wary) == ("abandoned", False)
 
 
 def test_cancelled_while_it_is_looked_at(ledger):
@@ -225,3 +228,51 @@ def test_a_look_that_failed_is_tried_again_and_keeps_its_place(ledger, clock):
 def ours(begun):
     """The response that *begun* leaves."""
     return Response("jane", "approve", NOW + 1, f"[{begun.submission.mark}]")
+
+
+def test_a_disputed_task_stays_held_when_the_one_that_had_its_slot_ends(ledger, clock):
+    """A9, A12. A is applied by its second attempt and gives the slot back; B takes it; A's first attempt shows up, too. Without: B ends,
+    the slot is free, and C acts on a task that a person has to look at first.
+    """
+    [a] = begin(ledger, new("a"))
+    ledger.submissions.settle([sent(a, InDoubt(Fact("answer lost")))], context)
+    clock.pass_(200)
+    [again] = ledger.submissions.claim("finance", 10, LEASE)
+    [a] = ledger.submissions.settle([seen(again)], context).begun
+    ledger.submissions.settle([sent(a)], context)
+    after = look(first=[ours(a)], at=1)
+    pin = pin_of(REALM, after, 2)
+    ledger.submissions.accept([replace(new("b", grant="bob", action="approve"), pin=pin)])
+    [claimed] = ledger.submissions.claim("finance", 10, LEASE)
+    as_bob = partial(context, acts_as="bob")
+    [b] = ledger.submissions.settle([seen(claimed, after)], as_bob).begun
+    first, twin = ours(a), replace(ours(a), at=NOW + 5)
+    doubled = look(first=[first, twin], at=5)
+    ledger.submissions.settle([polled(doubled, ledger.tasks.known({(REALM, "T")})[REALM, "T"].version)], context)
+    assert (state(ledger, "a"), state(ledger, "b")) == ("duplicated", "in_doubt")
+    ledger.submissions.settle([Answer(REALM, "T", 99, Refused(Fact("answer", 403)), b.submission.id, attempt=1, claim=b.claim)], context)
+    assert (state(ledger, "b"), ledger.tasks.known({(REALM, "T")})[REALM, "T"].holder) == ("refused", a.submission.id)
+
+
+def test_a_task_of_two_accounts_tells_each_its_own_submissions(ledger):
+    """The row is the first one's; what is said of a submission goes out under the account that asked."""
+    ledger.submissions.accept([new("k")])
+    ledger.submissions.accept([new("k", account="legal")])
+    told = [(e["type"], e["source"], e["data"]["account"]) for _, e in ledger.queries.events()]
+    assert told == [("submission.accepted", "/workiva/finance", "finance"), ("submission.accepted", "/workiva/legal", "legal")]
+
+
+def test_a_stopped_grant_is_an_alarm(ledger):
+    [one] = begin(ledger, new("k"))
+    theirs = replace(ours(one), actor="mallory")
+    settled = ledger.submissions.settle([sent(one, Applied(look(first=[theirs], at=1), Fact("answer", 200)))], context)
+    assert [(e.type, e.data["author"]) for e in settled.alarms] == [("grant.misconfigured", "mallory")]
+
+
+def test_a_frozen_modified_is_known_of_the_whole_upstream(ledger):
+    """A5. One task whose response is newer than its `modified`: then `Absent` proves nothing in any account of this upstream."""
+    assert not ledger.submissions.standing("legal", REALM).frozen
+    ledger.submissions.accept([new("k")])
+    late = Response("jane", "approve", NOW + 50)
+    ledger.submissions.settle([polled(look(first=[late], at=-100), 0)], context)
+    assert ledger.submissions.standing("legal", REALM).frozen

@@ -7,6 +7,7 @@ for. Then the worker is killed right after sending, and started again: one effec
 
 import json
 import queue
+import shutil
 import signal
 import subprocess
 import sys
@@ -155,9 +156,16 @@ def demo(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(result))
     console.print(f"\nDone in {time.monotonic() - began:.0f} s. Next, with two terminals:\n")
-    console.print("    approvals sandbox --port 8765", highlight=False)
-    console.print("    approvals --config config/demo.toml up", highlight=False)
-    console.print("\nand then, in a third:  approvals --config config/demo.toml submit --help", highlight=False)
+    here = _typed()
+    console.print(f"    {here} up --sandbox", highlight=False)
+    console.print(f"    {here} --config var/sandbox.toml task list --account finance", highlight=False)
+    console.print("\nThe README goes on from there.", highlight=False)
+
+
+def _typed() -> str:
+    """The command as it was typed, so that the next one can be typed the same way."""
+    typed = sys.argv[0]
+    return typed if Path(typed).name == "approvals" and Path(typed).exists() and shutil.which("approvals") is None else "approvals"
 
 
 def play(console: Console, sandbox: RunningSandbox, directory: Path) -> dict[str, Any]:

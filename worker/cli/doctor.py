@@ -173,7 +173,7 @@ def _grants(rt: "Runtime", name: str) -> Iterator[Finding]:
     from worker.upstreams.base import Token
 
     account = rt.accounts[name]
-    standing = rt.ledger.submissions.standing(name)
+    standing = rt.ledger.submissions.standing(name, account.connector.realm)
     for grant, acts_as in account.grants.items():
         check = f"grant {name}/{grant}"
         credentials = account.connector.credentials(grant)

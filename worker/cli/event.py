@@ -12,6 +12,9 @@ from worker.cli.session import AGO, Session, session
 PAUSE = 0.5
 """Seconds between two looks while following."""
 
+LAG = 1000
+"""Positions that are looked at again: they are given when an event is written, and a slower transaction commits a lower one later."""
+
 
 def words(event: Mapping[str, Any]) -> str:
     """What an event says, in a few words."""
@@ -71,6 +74,7 @@ def follow(s: Session, since: float | None, type_: str | None, account: str | No
     away = False
     with s.ledger() as ledger:
         at = 0 if since is not None else ledger.queries.position()
+        shown: dict[int, None] = {}
         try:
             while True:
                 try:
@@ -80,10 +84,14 @@ def follow(s: Session, since: float | None, type_: str | None, account: str | No
                     if not away:
                         output.aside(f"the ledger is away ({exc}): waiting for it")
                     away, found = True, []
-                for position, told in found:
-                    at = position
+                fresh = [(position, told) for position, told in found if position not in shown]
+                for position, told in fresh:
+                    at = max(at, position - LAG)
+                    shown[position] = None
                     _print(told, as_json)
-                if not found:
+                while len(shown) > 2 * LAG:
+                    del shown[next(iter(shown))]
+                if not fresh:
                     time.sleep(PAUSE)
         except KeyboardInterrupt:
             return

@@ -207,7 +207,7 @@ def _rehearse(rt: "Runtime", new: "New", as_json: bool) -> int:
     row = rt.ledger.tasks.known({(new.realm, command.task)}).get((new.realm, command.task))
     read = (row or Task(new.realm, command.task, new.kind, command.account)).align(read)
     acts_as, now = account.grants[command.grant], rt.ledger.queries.now()
-    standing = rt.ledger.submissions.standing(command.account)
+    standing = rt.ledger.submissions.standing(command.account, new.realm)
     context = Context(
         now=now,
         dice=0.5,

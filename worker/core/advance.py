@@ -131,4 +131,5 @@ def state_event(task: Task, s: Submission, state: str, now: float) -> Event:
         "attempts": len(s.attempts),
         "requested_by": s.command.requested_by,
     }
-    return events.submission_event(task, state, s.id, s.transition, data, now)
+    ours = replace(task, account=s.command.account)  # a task that two accounts share: its row is the first one's
+    return events.submission_event(ours, state, s.id, s.transition, data, now)

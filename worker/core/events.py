@@ -150,7 +150,7 @@ def task_completed(task: Task) -> Event:
     """The approval process ended with success."""
     look = task.snapshot
     ids = sorted(r.id for _, r in look.responses()) if look else []
-    return _event(task, "task.completed", [ids], {"status": look.status if look else None}, _modified(task))
+    return _event(task, "task.completed", [ids, _modified(task)], {"status": look.status if look else None}, _modified(task))
 
 
 def task_restarted(task: Task, went: Sequence[tuple[int, Response]]) -> Event:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
+from worker.core.events import Event
 from worker.core.submission import Rules, Submission
 from worker.engine import Engine
 from worker.ledger import Ledger
@@ -58,6 +59,10 @@ def _no_notice(submission: Submission) -> None:
     """Nobody to tell but the events."""
 
 
+def _no_alarm(event: Event) -> None:
+    """As above, for what is wrong with a grant."""
+
+
 @dataclass(slots=True)
 class Runtime:
     """What flows work with. `ring`: ask for another turn of a verb and shard; `notice`: a submission came to an end, for logs and alarms;
@@ -71,6 +76,7 @@ class Runtime:
     sinks: Mapping[str, Sink]
     ring: Callable[[str, str], None] = _no_ring
     notice: Callable[[Submission], None] = _no_notice
+    alarm: Callable[[Event], None] = _no_alarm
     stopping: threading.Event = field(default_factory=threading.Event)
     busy: Busy = field(default_factory=Busy)
     working: Callable[[], AbstractContextManager[None]] = nullcontext

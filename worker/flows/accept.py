@@ -55,13 +55,20 @@ class Rejected:
 Outcome = Accepted | Existing | Conflict | Rejected
 
 
+ASKING = 5.0
+"""Seconds that an unclear command may ask the upstream, at most: its batch is acknowledged after that. If nobody can tell, the first look
+will."""
+
+
 def accept(rt: Runtime, commands: Sequence[Command]) -> list[Outcome]:
-    """Accept *commands*; one outcome each, in their order. Raises LedgerDown, and then nothing or all of it is written: repeat it."""
+    """Accept *commands*; one outcome each, in their order. Raises LedgerDown: repeat all of them, what is written stands."""
     checked = [check(rt, c) for c in commands]
     unclear = {i for i, (c, new) in enumerate(zip(commands, checked, strict=True)) if isinstance(new, New) and _unclear(c)}
     if unclear:  # what stands already is not asked about again: it is the same submission, whatever the task looks like now (A16)
         standing = rt.ledger.submissions.taken({(commands[i].account, commands[i].key) for i in unclear})
-        unclear = {i for i in unclear if (commands[i].account, commands[i].key) not in standing}
+        names = {(commands[i].account, commands[i].key) for i in unclear} - set(standing)
+        # Of one key in one batch the first wins (PROTOCOL D), so a clear one does not overtake an unclear one of its key.
+        unclear = {i for i, c in enumerate(commands) if (c.account, c.key) in names and isinstance(checked[i], New)}
     out: dict[int, Outcome] = {i: new for i, new in enumerate(checked) if isinstance(new, Rejected)}
     out |= _write(rt, {i: new for i, new in enumerate(checked) if isinstance(new, New) and i not in unclear})
     if unclear:
@@ -135,14 +142,14 @@ def _steps(rt: Runtime, items: dict[int, New]) -> dict[int, New | Rejected]:
     looks = {i: row.snapshot for i, n in items.items() if (row := known.get((n.realm, n.command.task))) and row.snapshot}
     with rt.engine.bag() as bag:
         for i, new in items.items():
-            if i not in looks:
+            if i not in looks and _unclear(new.command):
                 account = rt.accounts[new.command.account]
                 bag.put(
                     i,
                     Errand(
                         flow=account.connector.read(new.command.task),
                         credentials=account.connector.credentials(new.command.grant),
-                        deadline=account.rules.deadline,
+                        deadline=min(account.rules.deadline, ASKING),
                         lost=Unknown,
                         unsent=Unknown,
                     ),
@@ -153,6 +160,6 @@ def _steps(rt: Runtime, items: dict[int, New]) -> dict[int, New | Rejected]:
 
 
 def _one_step(new: New, look: Snapshot | None) -> New | Rejected:
-    if look is None or len(look.steps) <= 1:
+    if not _unclear(new.command) or look is None or len(look.steps) <= 1:
         return new
     return Rejected(f"say pin or step: the task has {len(look.steps)} steps. {outline(look)}")

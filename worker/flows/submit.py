@@ -108,9 +108,12 @@ def settle(rt: Runtime, account: Account, answers: Sequence[Answer]) -> Settled:
             log.warning("ledger.down", account=account.name, answers=len(answers), error=str(exc), tried=tried + 1)
             if tried == REPEATS - 1:
                 raise
-            rt.stopping.wait(1.0)
+            if rt.stopping.wait(1.0):  # asked to stop: it returns at once, and the ledger may still come back within the grace period
+                time.sleep(1.0)
     for s in settled.told:
         rt.notice(s)
+    for event in settled.alarms:
+        rt.alarm(event)
     if settled.events:
         for sink in rt.sinks:
             rt.ring("emit", sink)
@@ -119,7 +122,7 @@ def settle(rt: Runtime, account: Account, answers: Sequence[Answer]) -> Settled:
 
 def contexts(rt: Runtime, account: Account) -> Contexts:
     """What decisions about submissions of *account* need, as of now."""
-    standing = rt.ledger.submissions.standing(account.name)
+    standing = rt.ledger.submissions.standing(account.name, account.connector.realm)
 
     def context(s: Submission) -> Context:
         acts_as = account.grants.get(s.command.grant, "")

@@ -3,7 +3,7 @@
 `submissions` accept, claim, settle; `outbox` events and their way out; `watches` what is polled; `queries` read-only; `schema` migrations.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from worker.ledger import schema
 from worker.ledger.database import Database, Machine
@@ -15,20 +15,22 @@ from worker.ledger.watches import Watches
 
 
 class Ledger:
-    """One database. *sinks*: names of the ways out; *clock*: replaces the ledger's clock in tests; *machine*: see `Database`."""
+    """One database. *sinks*: names of the ways out, with the globs of what each lets out (names alone: everything); *clock*: replaces the
+    ledger's clock in tests; *machine*: see `Database`.
+    """
 
     def __init__(
         self,
         url: str,
         *,
-        sinks: Collection[str] = (),
+        sinks: Collection[str] | Mapping[str, Sequence[str]] = (),
         clock: Callable[[], float] | None = None,
         machine: Machine | None = None,
         pool: int = 10,
     ) -> None:
         self.database = Database(url, clock=clock, machine=machine, pool=pool)
         self.tasks = Tasks(self.database)
-        self.outbox = Outbox(self.database, sinks)
+        self.outbox = Outbox(self.database, sinks if isinstance(sinks, Mapping) else dict.fromkeys(sinks, ("*",)))
         self.submissions = Submissions(self.database, self.tasks, self.outbox)
         self.watches = Watches(self.database)
         self.queries = Queries(self.database)

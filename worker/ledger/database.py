@@ -108,7 +108,7 @@ class Database:
             if self.sqlite
             else {"pool_pre_ping": True, "connect_args": {**NETWORK, **self.url.query}}
         )
-        self.engine = sa.create_engine(self.url, pool_size=pool, max_overflow=pool, **options)
+        self.engine = sa.create_engine(self.url, hide_parameters=True, pool_size=pool, max_overflow=pool, **options)
         self._reader = self.engine.execution_options(reads_only=True)
         sa.event.listen(self.engine, "connect", self._on_connect)
         if self.sqlite:

@@ -6,8 +6,9 @@ by a lower `sequence`.
 """
 
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 import sqlalchemy as sa
@@ -42,10 +43,10 @@ def lane_of(realm: str, task: str) -> int:
 
 
 class Outbox:
-    """See the module. *sinks*: the names of all ways out; every event gets a delivery for each."""
+    """See the module. *sinks*: every way out, with the globs of the event types that it lets out."""
 
-    def __init__(self, database: Database, sinks: Collection[str]) -> None:
-        self._db, self._sinks = database, tuple(sorted(sinks))
+    def __init__(self, database: Database, sinks: Mapping[str, Sequence[str]]) -> None:
+        self._db, self._sinks = database, dict(sorted(sinks.items()))
 
     def write(self, c: Connection, locked: Locked, told: Sequence[tuple[Key, Event]], now: float) -> None:
         """Write events that are not there yet, each with the next sequence of its task, in the order of *told* (C2, C3).
@@ -81,7 +82,7 @@ class Outbox:
         if not values:
             return
         self._db.put(c, t, values, new=True)  # events of no task are not ordered by any lock: another may have told them by now
-        positions = c.execute(sa.select(t.c.position, t.c.realm, t.c.task).where(t.c.id.in_([v["id"] for v in values]))).all()
+        positions = c.execute(sa.select(t.c.position, t.c.realm, t.c.task, t.c.type).where(t.c.id.in_([v["id"] for v in values]))).all()
         out = [
             {
                 "sink": sink,
@@ -94,8 +95,9 @@ class Outbox:
                 "next_at": now,
                 "detail": None,
             }
-            for sink in self._sinks
+            for sink, globs in self._sinks.items()
             for r in positions
+            if any(fnmatchcase(r.type, glob) for glob in globs)
         ]
         self._db.put(c, d, out, new=True)
 

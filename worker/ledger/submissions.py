@@ -100,11 +100,14 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What a wave came to: attempts to send now, submissions that came to a new state, and how many events were written."""
+    """What a wave came to: attempts to send now, submissions that came to a new state, how many events were written, and those of them
+    that tell of a stopped grant.
+    """
 
     begun: tuple[Begun, ...]
     told: tuple[Submission, ...]
     events: int
+    alarms: tuple[Event, ...] = ()
 
 
 class Submissions:
@@ -268,7 +271,9 @@ class Submissions:
             credits_[key].update(dict.fromkeys(s.hits, core.credit_of(s)))
             holder = locked[key].holder
             if holder == s.id and (s.state in ENDED or (s.state == "waiting" and s.behind is None)):
-                locked[key] = replace(locked[key], holder=None)
+                # What the vigil found out while this one had the slot keeps the task held (A12).
+                held = next((o.id for o in live[key].values() if o.id != s.id and o.state in HELD), None)
+                locked[key] = replace(locked[key], holder=held)
             elif holder is None and s.state in HELD:  # what the vigil found out after the slot was given back (A12)
                 locked[key] = replace(locked[key], holder=s.id)
 
@@ -287,7 +292,8 @@ class Submissions:
         links, heads = _chained(made, now, self._heads(c, last))
         self._db.put(c, tables.evidence, links)
         told = [(key, self._witnessed(e, heads)) for key, e in told]
-        told += [((m.submission.realm, ""), e) for m in made for e in self._grants(c, m, locked, contexts, now)]
+        alarms = [(m.submission.realm, e) for m in made for e in self._grants(c, m, locked, contexts, now)]
+        told += [((realm, ""), e) for realm, e in alarms]
         self._outbox.write(c, locked, told, now)
         before = self._tasks.save(c, locked)
         self._attempts(c, made, now)
@@ -304,7 +310,7 @@ class Submissions:
             Begun(s, begins[s.id], claims.get(s.id) or "", locked[s.realm, s.command.task].version) for s in last.values() if s.id in begins
         )
         ids = {m.submission.id for m in made if m.told}
-        return Settled(begun, tuple(s for s in last.values() if s.id in ids), len(told))
+        return Settled(begun, tuple(s for s in last.values() if s.id in ids), len(told), tuple(e for _, e in alarms))
 
     # -- people
 
@@ -314,18 +320,19 @@ class Submissions:
 
     def _change(self, c: Connection, id_: str, decide: Callable[[Submission, float], Move]) -> Settled | None:
         t = tables.submissions
-        row = c.execute(self._db.locked(sa.select(t).where(t.c.id == id_))).first()
+        row = c.execute(sa.select(t.c.realm, t.c.task).where(t.c.id == id_)).first()
         if row is None:
             return None
-        s = self._with_attempts(c, [row])[0]
-        key = (s.realm, s.command.task)
+        key = (row.realm, row.task)
+        live, _ = self._lock(c, {key}, {id_})
+        s = live[id_]
         locked = self._tasks.lock(c, {key})
         now = self._db.now(c)
         move = decide(s, now)
         moves: list[Seen] = []
         event = core.submission_event(locked[key], move, now)
         told = [(key, event)] if event else []
-        self._apply(Decision(locked[key], (move,), ()), key, locked, defaultdict(dict), defaultdict(dict), moves)
+        self._apply(Decision(locked[key], (move,), ()), key, locked, {key: live}, defaultdict(dict), moves)
         return self._write(c, locked, moves, told, {}, now, lambda _: _no_context())
 
     # -- the pieces
@@ -335,11 +342,11 @@ class Submissions:
         with self._db.read() as c:
             return self._db.now(c)
 
-    def standing(self, account: str) -> AccountStanding:
-        """What is known of *account* that decisions need: is something wrong in it, and which of its grants are proven."""
+    def standing(self, account: str, realm: str) -> AccountStanding:
+        """What is known of *account* and of its upstream that decisions need: is something wrong in it, which grants are proven."""
         t, g, tasks = tables.submissions, tables.grants, tables.tasks
         with self._db.read() as c:
-            frozen = c.scalar(sa.select(sa.exists().where(tasks.c.account == account, tasks.c.frozen)))
+            frozen = c.scalar(sa.select(sa.exists().where(tasks.c.realm == realm, tasks.c.frozen)))
             wary = c.scalar(sa.select(sa.exists().where(t.c.account == account, t.c.state.in_(("misapplied", "duplicated")))))
             grants = {(r.grant, r.acts_as): r.state for r in c.execute(sa.select(g).where(g.c.account == account))}
         return AccountStanding(bool(wary), bool(frozen), grants)
@@ -409,7 +416,7 @@ class Submissions:
             c.execute(insert.on_conflict_do_nothing(index_elements=["account", "grant", "acts_as"]))
             return []
         c.execute(insert.on_conflict_do_update(index_elements=["account", "grant", "acts_as"], set_={"state": "stopped", "at": now}))
-        source = locked[s.realm, command.task].source
+        source = f"/{locked[s.realm, command.task].kind}/{command.account}"
         return [events.grant_misconfigured(source, command.account, command.grant, s.acts_as, move.proof, now)]
 
     def _attempts(self, c: Connection, moves: Sequence[Move], now: float) -> None:

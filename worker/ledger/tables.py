@@ -33,7 +33,7 @@ tasks = sa.Table(
     sa.Column("gone", sa.Integer, nullable=False),
     # One slot for each task (A9): one column of its one row. And no submission can hold two.
     sa.Column("holder", SHORT, unique=True),
-    sa.Index("ix_tasks_frozen", "account", sqlite_where=sa.text("frozen"), postgresql_where=sa.text("frozen")),
+    sa.Index("ix_tasks_frozen", "realm", sqlite_where=sa.text("frozen"), postgresql_where=sa.text("frozen")),
 )
 
 submissions = sa.Table(

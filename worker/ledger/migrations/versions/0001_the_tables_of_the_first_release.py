@@ -72,7 +72,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("realm", "task", name=op.f("pk_tasks")),
         sa.UniqueConstraint("holder", name=op.f("uq_tasks_holder")),
     )
-    op.create_index("ix_tasks_frozen", "tasks", ["account"], sqlite_where=sa.text("frozen"), postgresql_where=sa.text("frozen"))
+    op.create_index("ix_tasks_frozen", "tasks", ["realm"], sqlite_where=sa.text("frozen"), postgresql_where=sa.text("frozen"))
     op.create_table(
         "watches",
         sa.Column("id", sa.String(length=512), nullable=False),
