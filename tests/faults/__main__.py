@@ -539,6 +539,10 @@ class Verdict:
             self._break(f"{what}, and untold", about)
 
     def _share(self) -> None:
+        open_ = [p for p in self.plans if not p.exposed]
+        ended = Counter(row.state for p in open_ if (row := self.rows.get(p.key)))
+        moot = ended["superseded"] + ended["refused"]
+        self.counts[f"of {len(open_)} not exposed, applied, or ended because a person had acted ({moot})"] = ended["applied"] + moot
         plain = [p for p in self.plans if not p.exposed and p.id not in self.people and not p.first]
         applied = sum(1 for p in plain if (row := self.rows.get(p.key)) and row.state == "applied")
         self.counts[f"of {len(plain)} not exposed and touched by nobody, applied"] = applied
