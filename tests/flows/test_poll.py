@@ -56,6 +56,15 @@ class TestATask:
         again(house)
         assert house.told() == ["task.gone"]
 
+    def test_what_one_grant_may_not_see_is_not_gone(self, house):
+        """Without: a task of bob's, polled as alice, is told as gone, and again after each of bob's own looks."""
+        task = house.task("jane")
+        watch(house, task)
+        house.poll()
+        house.sandbox.fault("read", "status", status=403)
+        again(house)
+        assert (house.told(), house.requests()) == ([], {"read": 3})
+
     def test_a_look_that_failed_is_repeated_sooner_and_no_sooner_than_asked(self, house):
         watch(house, house.task("jane"))
         house.sandbox.fault("read", "throttle", retry_after=20)

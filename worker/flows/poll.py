@@ -66,26 +66,34 @@ def _tasks(rt: Runtime, account: Account, watches: Sequence[Watch]) -> None:
 
 
 def _read(rt: Runtime, account: Account, tasks: Sequence[str]) -> list[tuple[str, Snapshot | Gone | Unknown]]:
-    """Read *tasks* one by one and observe each; returns what was read."""
-    realm = account.connector.realm
+    """Read *tasks* one by one and observe each; returns what was read. What one grant may not see, the next may: gone is what all say."""
+    realm, readers = account.connector.realm, sorted(account.grants)
     versions = {t: row.version for (_, t), row in rt.ledger.tasks.known({(realm, t) for t in tasks}).items()}
     out: list[tuple[str, Snapshot | Gone | Unknown]] = []
     with rt.engine.bag() as bag:
         for task in tasks:
-            _put(account, bag, task)
+            _put(account, bag, task, readers)
         while answers := bag.take():
-            out += answers
-            settle(rt, account, [Answer(realm, t, versions.get(t, UNREAD), what) for t, what in answers if not isinstance(what, Unknown)])
+            read: list[tuple[str, Snapshot | Gone | Unknown]] = []
+            for (task, others), what in answers:
+                if isinstance(what, Gone) and others:
+                    _put(account, bag, task, others)
+                else:
+                    read.append((task, what))
+            settle(rt, account, [Answer(realm, t, versions.get(t, UNREAD), what) for t, what in read if not isinstance(what, Unknown)])
+            out += read
     return out
 
 
-def _put(account: Account, bag: Bag, task: str) -> None:
-    credentials = account.connector.credentials(_reader(account))
-    bag.put(task, Errand(account.connector.read(task), credentials, account.rules.deadline, lost=Unknown, unsent=Unknown))
+def _put(account: Account, bag: Bag, task: str, readers: Sequence[str]) -> None:
+    """Read *task* as the first of *readers*; the rest of them may be asked after it."""
+    credentials = account.connector.credentials(readers[0])
+    errand = Errand(account.connector.read(task), credentials, account.rules.deadline, lost=Unknown, unsent=Unknown)
+    bag.put((task, tuple(readers[1:])), errand)
 
 
 def _reader(account: Account) -> str:
-    """The grant that polls: the first by name, so that all processes share its token and its visibility."""
+    """The grant that reads feeds: the first by name, so that all processes share its token and its visibility."""
     return min(account.grants)
 
 
