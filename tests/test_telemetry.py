@@ -11,10 +11,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 
 import pytest
+import sqlalchemy as sa
 import structlog
 
+from tests.system.house import House, approve, messages, publish, queue_there, until
 from worker.settings import Log, Settings
 from worker.telemetry import configure, scrub, tell
+from worker.wire import REASON
 
 
 class Receiver(ThreadingHTTPServer):
@@ -163,6 +166,97 @@ def test_no_tracing_header_goes_to_an_upstream(receiver, send):
     assert not {name.lower() for name in headers} & {"sentry-trace", "baggage", "traceparent"}
     assert receiver.payloads("transaction")
     assert "hunter2" not in json.dumps(receiver.items)
+
+
+SECRET = "hunter2 hunter2"
+"""Short enough to stand whole wherever long values are cut."""
+
+
+@pytest.mark.system
+class TestProcesses:
+    """Each process of the Procfile, and all of them as one, made to fail from outside."""
+
+    @pytest.fixture
+    def house(self, request, receiver, tmp_path, rabbitmq_url, namespace):
+        postgres = getattr(request, "param", "sqlite") == "postgres"
+        ledger = request.getfixturevalue("postgres_url") if postgres else f"sqlite:///{tmp_path}/ledger.db"
+        more = {"SENTRY__DSN": receiver.dsn}
+        with House(tmp_path, "http://127.0.0.1:1", namespace=namespace, ledger=ledger, broker=rabbitmq_url, more=more) as house:
+            house.ledger.migrate()
+            yield house
+
+    @pytest.fixture
+    def arrived(self, receiver, house):
+        """An event of an exception of one of these types, when it is there; and nothing that was said anywhere holds the secret."""
+
+        def arrived(process, *exceptions):
+            def there():
+                return [e for e in receiver.payloads("event") if e.get("exception", {}).get("values", [{}])[-1].get("type") in exceptions]
+
+            found = until(there, 60, f"{exceptions} of {process}")[0]
+            assert found["tags"]["process"] == process
+            assert found["tags"]["namespace"] == house.namespace
+            assert "hunter2" not in json.dumps(receiver.items)
+            assert "hunter2" not in house[process].text()
+
+        return arrived
+
+    def told(self, receiver, events):
+        until(lambda: len(receiver.payloads("event")) == events, 60, f"{events} events")
+
+    def constrain(self, house, table, column, value):
+        """The database takes everything but this."""
+        when = f"BEFORE INSERT ON {table} FOR EACH ROW WHEN (NEW.{column} = '{value}')"
+        no_room = (
+            f"CREATE TRIGGER no_room {when} BEGIN SELECT RAISE(ABORT, 'no room'); END"
+            if house.ledger.database.sqlite
+            else f"ALTER TABLE {table} ADD CONSTRAINT no_room CHECK ({column} <> '{value}') NOT VALID"
+        )
+        house.ledger.database.write(lambda c: c.execute(sa.text(no_room)))
+
+    def test_of_the_worker(self, house, receiver, arrived, rabbitmq_url, namespace):
+        """Two, because what the log said of the first might travel with the second."""
+        house.start("worker").ready("ready.", 60)
+        for n in range(2):
+            headers = {"lang": "py", "task": f"{namespace}.submit", "id": str(n), "argsrepr": SECRET, "kwargsrepr": SECRET}
+            body = json.dumps([[SECRET], {"comment": SECRET}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
+            publish(rabbitmq_url, namespace, [body], queue="rings", headers=headers)
+            self.told(receiver, n + 1)
+        arrived("worker", "TypeError")
+
+    def test_of_beat(self, house, arrived):
+        """A broker at a host whose name no resolver takes is a mistake that no patience mends: it ends."""
+        house.env["APPROVALS_BROKER__URL"] = f"amqp://guest:hunter2@{'x' * 64}/"
+        beat = house.start("beat")
+        until(lambda: not beat.running, 60, "its end")
+        arrived("beat", "UnicodeError", "UnicodeEncodeError")  # which one depends on the Python
+
+    @pytest.mark.parametrize(
+        ("house", "words"),
+        [("sqlite", "no room"), ("postgres", 'new row for relation "submissions" violates check constraint "no_room"')],
+        indirect=["house"],
+        ids=["sqlite", "postgres"],
+    )
+    def test_of_the_intake(self, house, arrived, rabbitmq_url, namespace, words):
+        """Nor do the dead tell more than the database's own words: whoever reads them need not be one who may read the comments."""
+        self.constrain(house, "submissions", "key", "p")
+        house.start("intake").ready("intake.started", 60)
+        until(lambda: queue_there(rabbitmq_url, f"{namespace}.commands"), 60, "its queue")
+        house.publish(approve("p", "T", comment=SECRET))
+        until(lambda: house["intake"].said("command.rejected"), 60, "the rejection")
+        arrived("intake", "IntegrityError")
+        ((headers, _),) = messages(rabbitmq_url, f"{namespace}.dead")
+        assert headers[REASON] == f"the ledger cannot take it: IntegrityError: {words}"
+        assert [e["data"]["reason"] for _, e in house.ledger.queries.events()] == [headers[REASON]]
+
+    def test_of_all_in_one_whose_intake_breaks(self, house, arrived, rabbitmq_url, namespace):
+        self.constrain(house, "events", "type", "command.rejected")
+        up = house.run("up", [sys.executable, "-m", "worker", "up"]).ready("intake.started", 60)
+        until(lambda: queue_there(rabbitmq_url, f"{namespace}.commands"), 60, "its queue")
+        house.publish(approve("k", "T", account="nobody", comment=SECRET))
+        until(lambda: not up.running, 60, "its end")
+        assert up.stop() == 1
+        arrived("up", "IntegrityError")
 
 
 @pytest.mark.parametrize(

@@ -183,8 +183,8 @@ class Intake:
             return list(done)
         if len(commands) == 1:
             log.error("intake.poison", key=commands[0].key, exc_info=done)
-            words = safe(str(done).encode("utf-8", "replace"), 300)
-            return [Rejected(f"the ledger cannot take it: {type(done).__name__}: {words}")]
+            telemetry.report(done)
+            return [Rejected(f"the ledger cannot take it: {type(done).__name__}: {_words(done)}")]
         half = len(commands) // 2
         return self._accepted(commands[:half]) + self._accepted(commands[half:])
 
@@ -223,6 +223,12 @@ class Intake:
 
 def _pause(tries: int) -> float:
     return float(min(0.25 * 2 ** min(tries, 10), LONGEST_WAIT))
+
+
+def _words(exc: Exception) -> str:
+    """What *exc* says, without values: the database's own first line. Below it stands the row, around it the statement's parameters."""
+    told = getattr(exc, "orig", None) or exc
+    return safe(str(told).partition("\n")[0].encode("utf-8", "replace"), 300)
 
 
 def _refusal(outcome: Outcome, command: Command) -> Refused | None:

@@ -111,6 +111,11 @@ def tell(message: str, fingerprint: tuple[str, ...], **context: object) -> None:
         sentry_sdk.capture_message(message, level="warning")
 
 
+def report(exc: BaseException) -> None:
+    """Tell Sentry of a fault that is caught and lived with, which no integration sees. The line in the log is the caller's."""
+    sentry_sdk.capture_exception(exc)
+
+
 def flush(timeout: float = 2.0) -> None:
     """Send what is still here, at shutdown. A soft shutdown must leave this much time."""
     sentry_sdk.flush(timeout=timeout)

@@ -28,8 +28,9 @@ def up(settings: Settings) -> int:
     def take() -> None:
         try:
             intake.serve(settings, rt, rt.stopping)
-        except Exception:
+        except Exception as exc:
             log.exception("intake.broken")
+            telemetry.report(exc)
             broken.set()
             os.kill(os.getpid(), signal.SIGTERM)
 

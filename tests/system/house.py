@@ -85,6 +85,15 @@ class Process:
                     found.append(json.loads(line))
         return [line for line in found if event in str(line.get("event"))]
 
+    def about(self, subject: str) -> list[str]:
+        """The types of the events of a task, where it writes events as lines."""
+        found = []
+        for line in self.text().splitlines():
+            if subject in line:
+                with suppress(ValueError):
+                    found.append(json.loads(line))
+        return [event["type"] for event in found if event.get("subject") == subject]
+
     def ready(self, event: str, seconds: float = 20.0) -> "Process":
         """Wait until it says *event*."""
 
@@ -168,6 +177,11 @@ class House:
         process = self.processes[name] = Process(name, command, self.folder, self.env)
         return process
 
+    def approvals(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The command, with the settings of this house, to its end."""
+        command = [sys.executable, "-m", "worker", *arguments]
+        return subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=120)
+
     def __getitem__(self, name: str) -> Process:
         return self.processes[name]
 
@@ -214,12 +228,26 @@ def approve(key: str, task: str, step: int | None = 1, **more: Any) -> dict[str,
     return {"key": key, "account": "finance", "task": task, "action": "approve", "step": step, **more}
 
 
-def publish(url: str, namespace: str, bodies: Sequence[str | bytes], content_type: str = "application/json") -> None:
-    """Publish to the queue of the commands, confirmed. Raises one of LOST."""
+def publish(
+    url: str,
+    namespace: str,
+    bodies: Sequence[str | bytes],
+    content_type: str = "application/json",
+    *,
+    queue: str = "commands",
+    headers: Mapping[str, Any] | None = None,
+) -> None:
+    """Publish to a queue of the house, confirmed. Raises one of LOST."""
     with Connection(url, transport_options={"confirm_publish": True}, connect_timeout=5) as connection, connection.Producer() as producer:
         for body in bodies:
             producer.publish(
-                body, exchange="", routing_key=f"{namespace}.commands", content_type=content_type, content_encoding="utf-8", delivery_mode=2
+                body,
+                exchange="",
+                routing_key=f"{namespace}.{queue}",
+                content_type=content_type,
+                content_encoding="utf-8",
+                delivery_mode=2,
+                headers=headers,
             )
 
 

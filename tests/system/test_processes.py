@@ -5,22 +5,26 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from tests.system.house import BOB, JANE, LEASE, QUIET, ROOT, House, approve, messages, publish, until
-from worker import bootstrap
-from worker.core.command import Command
-from worker.flows.accept import accept
-from worker.settings import load
 from worker.wire import REASON
 
 pytestmark = pytest.mark.system
 
 ONE = [{"participants": [JANE]}]
 TWO = [{"participants": [BOB, JANE]}, {"participants": [JANE]}]
-UP = "from worker.settings import load; from worker.up import up; raise SystemExit(up(load()))"
+UP = """
+import threading
+from worker.broker import Names
+from worker.cli import stage
+from worker.settings import load
+from worker.up import up
+settings = load()
+threading.Thread(target=stage._listen, args=(settings.broker.url, Names(settings.namespace)), daemon=True).start()
+raise SystemExit(up(settings))
+"""
 
 
 def steps(upstream, task):
@@ -37,19 +41,39 @@ def test_a_json_message_of_any_client_ends_applied_and_its_event_is_on_the_excha
     assert [e["data"]["submission"]["labels"] for e in told.of("submission.applied") if e["subject"] == task] == [{"po": "1"}]
 
 
-def test_everything_in_one_process_hears_what_another_process_accepted_at_the_next_tick(tmp_path, upstream, namespace, monkeypatch):
-    """The in-process broker carries no ring from one process to another: the ledger does, and the tick finds it."""
+@pytest.fixture
+def embedded(tmp_path, upstream, namespace):
+    """Everything in one process, on SQLite and the broker inside it; the events of its exchange stand on its standard output."""
     ledger = f"sqlite:///{tmp_path}/ledger.db"
-    task = upstream.task(steps=TWO)["id"]
     with House(tmp_path, upstream.workiva_url, namespace=namespace, ledger=ledger, broker="memory://") as house:
-        up = house.run("up", [sys.executable, "-c", UP]).ready("ready.")
-        monkeypatch.chdir(tmp_path)
-        here = bootstrap.runtime(load(env=house.env))
-        accept(here, [Command(key="k", account="finance", grant="", task=task, action="approve", step=1, issued_at=time.time())])
-        house.ends("k", "applied")
-        bootstrap.close(here)
-        assert steps(upstream, task) == [(1, JANE)]
-        assert up.stop() == 0
+        house.run("up", [sys.executable, "-c", UP]).ready("ready.", 60)
+        yield house
+        assert house["up"].stop(within=60.0) == 0
+
+
+@pytest.mark.parametrize("where", ["servers", "embedded"])
+def test_a_submit_that_waits_ends_when_it_is_applied_and_the_completed_step_is_on_the_exchange(request, upstream, where):
+    """From a process that does no work. The broker inside `up` carries no ring from here: the ledger does, and the tick finds it."""
+    house = request.getfixturevalue("house" if where == "servers" else "embedded")
+    told = request.getfixturevalue("told").about if where == "servers" else house["up"].about
+    task = upstream.task(steps=TWO)["id"]
+    command = ["submit", "--task", task, "--action", "approve", "--step", "1", "--comment", "fine", "--wait", "60"]
+    done = house.approvals(*command)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].split()[1].rstrip(":") == "applied"
+    assert steps(upstream, task) == [(1, JANE)]
+    until(lambda: "step.completed" in told(task), 60, "the event")
+
+
+def test_everything_in_one_process_killed_right_after_the_effect_and_started_again_leaves_one_effect(embedded, upstream):
+    task = upstream.task(steps=TWO)["id"]
+    upstream.fault("act", "stall", when="after", task=task)
+    assert embedded.approvals("submit", "--task", task, "--action", "approve", "--step", "1", "--key", "killed").returncode == 0
+    until(lambda: upstream.journal(task), 60, "the effect")
+    embedded["up"].kill()
+    embedded.run("up", [sys.executable, "-c", UP]).ready("ready.", 60)
+    embedded.ends("killed", "applied", QUIET + 60)
+    assert steps(upstream, task) == [(1, JANE)]
 
 
 def test_the_bad_ones_lie_among_the_dead_with_their_reasons_and_hold_back_nobody(house, told, upstream):
