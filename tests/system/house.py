@@ -146,7 +146,12 @@ class House:
             **(more or {}),
         }
         plain = {key: value for key, value in os.environ.items() if not key.startswith("APPROVALS_")}
-        self.env = {**plain, "PYTHONPATH": str(ROOT), **{f"APPROVALS_{key}": value for key, value in ours.items()}}
+        self.env = {
+            **plain,
+            "PYTHONPATH": str(ROOT),
+            "XDG_RUNTIME_DIR": str(self.folder),
+            **{f"APPROVALS_{key}": value for key, value in ours.items()},
+        }
         self.processes: dict[str, Process] = {}
         self._ledger: Ledger | None = None
 

@@ -1,6 +1,7 @@
 """A command goes in by the broker and its effect comes out by the broker, with the processes of the Procfile and nothing else."""
 
 import json
+import os
 import pickle
 import signal
 import subprocess
@@ -198,3 +199,13 @@ def test_a_process_with_settings_that_cannot_be_used_says_why_and_ends(tmp_path,
         until(lambda: not process.running, what="its end")
         assert process.stop() != 0
         assert "accounts.finance.lease" in process.text()
+
+
+def test_the_demo_tells_its_story_to_the_end(tmp_path):
+    """Its second act is everything in one process, killed right after the effect and started again: one effect, and it is applied."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("APPROVALS_")}
+    command = [sys.executable, "-m", "worker", "demo", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, env={**env, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    journals = json.loads(done.stdout)
+    assert {name: [e["step"] for e in journal] for name, journal in journals.items()} == {"usual": [1, 2], "ours": [1, 2], "killed": [1]}

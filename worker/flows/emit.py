@@ -18,8 +18,9 @@ from worker.ledger.outbox import Due
 
 log = structlog.get_logger()
 
-LEASE = 60.0
-"""Seconds. Several times what a sink may take for a batch: a lane that is lost under way repeats events."""
+LEASE = 25.0
+"""Seconds that a lane stays with a relay that was killed: so late may its events be. A round takes 10 s at most (the sink's deadline) and
+none is started after half the lease, so that a living relay does not lose a lane under way, which would repeat events."""
 
 BATCH = 1000
 """Deliveries read at once: enough to fill the pipeline of a broker, few enough to be relayed well within the lease."""
