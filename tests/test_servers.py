@@ -54,24 +54,6 @@ def test_a_private_postgres_keeps_its_data_when_it_is_killed_and_hangs_when_froz
     assert not server.folder.exists()
 
 
-@pytest.mark.system
-@pytest.mark.slow
-def test_a_private_rabbitmq_keeps_its_queues_when_restarted_and_hangs_when_frozen(namespace):
-    with or_skip("RabbitMQ's binaries", servers.PrivateRabbitMQ) as server:
-        with Connection(server.url) as connection:
-            queue = connection.SimpleQueue(f"{namespace}.kept")
-            queue.put({"a": 1})
-            queue.close()
-        server.freeze()
-        assert not servers.rabbitmq_answers(server.url)
-        server.thaw()
-        server.restart()
-        with Connection(server.url) as connection:
-            queue = connection.SimpleQueue(f"{namespace}.kept")
-            assert queue.get(timeout=5).payload == {"a": 1}
-            queue.close()
-
-
 class TestFinding:
     def test_what_is_named_must_answer(self, monkeypatch):
         monkeypatch.setenv("APPROVALS_TEST_POSTGRES", f"postgresql+psycopg://x@127.0.0.1:{servers.free_port()}/x")

@@ -35,7 +35,7 @@ tapes = st.binary(min_size=LENGTH, max_size=LENGTH)
 
 @pytest.mark.slow
 @given(tapes)
-@settings(worlds, max_examples=160)
+@settings(worlds, max_examples=120)
 def test_conforming(arena: Arena, tape: bytes) -> None:
     ran = arena.run(tape, CONFORMING)
     assert not ran.broken, f"tape {tape.rstrip(bytes(1)).hex()}\n{ran}"
