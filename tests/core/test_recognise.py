@@ -152,3 +152,12 @@ def test_every_look_is_named_before_it_is_compared():
     """Ids are given by the task's row; recognition compares facts, so a baseline without ids serves as well."""
     s = begun(BASE)
     assert seen(s, task(BASE).align(BASE)) is Absent
+
+
+@pytest.mark.parametrize("action", ["submit", "restart", "cancel"])
+def test_what_a_response_moved_was_not_moved_by_an_action_that_leaves_none(action):
+    """PROTOCOL's table. RESTART is in doubt, then jane approves the last step by hand. Without: her approval passes for our restart."""
+    base = snap(step("jane"), at=-100)
+    s = begun(base, action=action)
+    completed = snap(step("jane", by=[approve("jane", 5)]), at=5, status="Completed", modified_by="jane")
+    assert seen(s, completed) is Moved
