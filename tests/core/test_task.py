@@ -220,8 +220,8 @@ def test_a_snapshot_is_the_same_after_the_ledger_has_kept_it():
 
 
 def test_responses_that_are_gone_while_modified_stands_are_an_older_look():
-    """B1. Where responses leave `modified` alone, a read that lags has the same one. Without: a false restart is told, and a second decision
-    that rests on the older look lands on the next step.
+    """B1. Where responses leave `modified` alone, a read that lags has the same one. Without: a false restart is told, and a second
+    decision that rests on the older look lands on the next step.
     """
     known, older = snap(step("a", by=[A]), step("b"), at=-100), snap(step("a"), step("b"), at=-100)
     assert (task(known).stale(older), task(older).stale(known)) == (True, False)
