@@ -17,7 +17,8 @@ Read in this order:
 
 Arrows point down only, and the contracts in ``pyproject.toml`` hold them to it:
 
-    cli | console | tasks  >  app | intake  >  bootstrap  >  flows  >  engine | upstreams | ledger | sinks  >  core  >  errors
+    cli | tasks  >  up  >  app | intake  >  bootstrap | health  >  flows
+        >  engine | upstreams | ledger | sinks | wire | rings  >  core  >  errors | broker
 
 Words:
 

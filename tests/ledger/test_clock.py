@@ -91,7 +91,7 @@ def test_what_is_rolled_back_anchors_nothing(machine, path):
 def test_the_machines_own_clock(own):
     """Within a minute of this machine's: the server's where there is one."""
     assert abs(own.queries.now() - time.time()) < 60
-    assert own.submissions.now() <= own.submissions.now()
+    assert own.queries.now() <= own.queries.now()
 
 
 def test_postgresql_tells_the_time_of_the_question_and_not_of_the_transaction(migrated_database):

@@ -7,10 +7,8 @@ from typing import Any
 from worker.core.keys import digest
 
 ON_A_STEP = frozenset({"approve", "reject", "skip"})
-"""Actions that answer a step and leave a response: they need a pin or a step on a task of more than one."""
-
-ON_THE_TASK = frozenset({"submit", "cancel", "restart"})
-"""Actions that move the whole task and leave no response: recognised by `status` and `modified` alone, so always exposed (A12)."""
+"""Actions that answer a step and leave a response: they need a pin or a step on a task of more than one. The others move the whole task and
+leave no response: they are recognised by `status` and `modified` alone, so they are always exposed (A12)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

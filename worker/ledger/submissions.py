@@ -337,11 +337,6 @@ class Submissions:
 
     # -- the pieces
 
-    def now(self) -> float:
-        """The ledger's clock."""
-        with self._db.read() as c:
-            return self._db.now(c)
-
     def standing(self, account: str, realm: str) -> AccountStanding:
         """What is known of *account* and of its upstream that decisions need: is something wrong in it, which grants are proven."""
         t, g, tasks = tables.submissions, tables.grants, tables.tasks
