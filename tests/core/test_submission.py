@@ -26,8 +26,11 @@ from tests.core.make import (
 )
 from worker.core import submission as life
 from worker.core.outcomes import Applied, Fact, Gone, InDoubt, Refused, Unknown, Unsent
+from worker.core.pause import Shut
 from worker.core.pins import pin_of
 from worker.core.submission import NotNow
+
+PAUSED = Shut("held: account paused", NOW + 300)
 
 LOST, NO, NOT_SENT, SHUT = InDoubt(FACT), Refused(Fact("answer", 403)), Unsent(Fact("connect")), Unknown(Fact("answer", 503))
 
@@ -139,7 +142,7 @@ def test_a8_waiting_for_the_turn_survives_the_steps_before_it_and_not_a_restart(
         ("A12 parks while something is misapplied", "parked", "misapplied", {"wary": True}),
         ("A12 sends once", "in_doubt", "attempt 1", {}),
         ("A14 a stopped grant sends nothing", "pending", "stopped", {"grant": "stopped"}),
-        ("hold: looks and sends nothing", "pending", "hold", {"rules": rules(hold=True)}),
+        ("A15 shut: looks and sends nothing", "pending", "held", {"shut": PAUSED}),
     ],
 )
 def test_what_keeps_a_possible_send_back(what, state, reason, ctx):
@@ -357,8 +360,8 @@ def test_a_retry_keeps_the_first_baseline():
         ("A12 exposed, resend", "in_doubt", "attempt 2", BOTH, {"rules": rules(when_exposed="resend")}),
         ("A12 exposed, resend, wary", "parked", "exposed", BOTH, {"rules": rules(when_exposed="resend"), "wary": True}),
         ("A5 modified does not move here", "parked", "modified", TWO, {"frozen": True}),
-        ("the grant acts as another now", "in_doubt", "held", TWO, {"acts_as": "mary"}),
-        ("hold", "in_doubt", "held", TWO, {"rules": rules(hold=True)}),
+        ("the grant acts as another now", "in_doubt", "another user", TWO, {"acts_as": "mary"}),
+        ("A15 shut", "in_doubt", "held", TWO, {"shut": PAUSED}),
         ("not exposed", "in_doubt", "attempt 2", TWO, {}),
     ],
 )

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from tests.flows.conftest import QUIET
 from tests.ledger.make import seen
+from worker.core.pause import ON_HOLD
 from worker.core.submission import TURN
 from worker.core.task import Snapshot
 from worker.errors import LedgerDown
@@ -147,11 +148,24 @@ def test_held_is_looked_at_and_never_sent(house):
     task = house.task("jane")
     house.rules(hold=True)
     found = house.submit(task)
-    assert (found.state, found.reason, house.effects(task)) == ("pending", "held: the account's writes are on hold", [])
+    assert (found.state, found.reason, house.effects(task)) == ("pending", f"held: {ON_HOLD}", [])
     house.rules(hold=False)
     house.clock.pass_(3600)
     house.submit()
     assert house.found(found.id).state == "applied"
+
+
+def test_a_hold_is_lifted_by_a_person_until_the_settings_have_said_on(house):
+    tasks = [house.task("jane") for _ in range(3)]
+    house.rules(hold=True)
+    held = house.submit(tasks[0])
+    house.ledger.accounts.resume("finance", "ann", "", hold=True)
+    house.submit()
+    assert house.found(held.id).state == "applied"
+    house.clock.pass_(3600)
+    assert house.submit(tasks[1]).state == "applied"  # a restart with the same settings changes nothing
+    house.ledger.accounts.obey({"finance"})
+    assert house.submit(tasks[2]).state == "pending"
 
 
 def test_two_for_one_task_follow_each_other(house):

@@ -20,7 +20,7 @@ A10  Ours is: on the pinned step, by `acts_as`, the same action, with our mark, 
 A12  Exposed: `acts_as` also participates in a later step, so a race can carry our decision there. At most one attempt by default.
 A13  If it cannot be told which step is active, nothing is sent. If `acts_as` has answered it already, nothing is sent.
 A14  While the grant is unproven, `Absent` never counts. Our mark under another author stops the grant.
-A15  Waiting is not failing, but `not_after` ends it.
+A15  Waiting is not failing, but `not_after` ends it. A pause is waiting, too.
 A17  An end with an attempt unaccounted for, or exposed, is looked at again: at quiet end, ten minutes and a day later.
 A19  A person resolves what is parked: applied, abandoned, or a retry with a pin after the quiet period.
 
@@ -36,6 +36,7 @@ from worker.core import task as tasks
 from worker.core.command import ON_A_STEP, Command
 from worker.core.keys import mark
 from worker.core.outcomes import Absent, Applied, Fact, Found, Gone, InDoubt, Moved, Read, Refused, Seen, Sent, Unknown, Unsent
+from worker.core.pause import Shut
 from worker.core.pins import Pin, pin_of
 from worker.core.task import Response, Snapshot
 
@@ -74,7 +75,9 @@ VIGIL_TRIES = 144
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """An account's rules; times in seconds (A4). `marks`: a reference is planted in the comment (A10). `hold`: look, never send."""
+    """An account's rules; times in seconds (A4). `marks`: a reference is planted in the comment (A10). `hold`: look, never send, until a
+    person resumes it.
+    """
 
     deadline: float
     lease: float
@@ -95,7 +98,7 @@ class Context:
     """What a decision needs besides the submission. `own`: responses credited to other submissions; `acts_as`: the grant's user now;
     `wary`: something went wrong in this account that no person has resolved yet, so exposed ones are parked (A12). `frozen`: a task of this
     account showed that `modified` does not move with responses, so that "unchanged" proves nothing here. `asked`: when the look left us;
-    None: it is not known, so a whole deadline ago.
+    None: it is not known, so a whole deadline ago. `shut`: why nothing of the account is sent now.
     """
 
     now: float
@@ -107,6 +110,7 @@ class Context:
     frozen: bool = False
     own: frozenset[str] = frozenset()
     asked: float | None = None
+    shut: Shut | None = None
 
     @property
     def seen_at(self) -> float:
@@ -341,8 +345,8 @@ def _moved_before(s: Submission, number: int, look: Snapshot, ctx: Context) -> s
 def _may_send(s: Submission, look: Snapshot, ctx: Context) -> Move:
     """The look allows it; the rest is whether we want to."""
     exposed = is_exposed(s, look, ctx.acts_as)
-    if ctx.rules.hold:
-        return _later(replace(s, exposed=exposed), ctx, "held: the account's writes are on hold", pace.LONGEST)
+    if ctx.shut:
+        return _held(replace(s, exposed=exposed), ctx.shut)
     if ctx.grant == "stopped":
         return _later(replace(s, exposed=exposed), ctx, "the grant is stopped: its acts_as is not who it acts as", pace.LONGEST)
     if exposed and not s.cleared and (ctx.wary or ctx.rules.when_exposed == "park"):
@@ -505,8 +509,10 @@ def _absent(s: Submission, look: Snapshot, ctx: Context) -> Move:
         return _end(replace(s, exposed=True), "parked", "exposed: a second attempt could reach another step", ctx, look=look)
     if len([a for a in s.attempts if a.outcome != "unsent"]) >= MAX_ATTEMPTS:
         return _end(s, "parked", f"{MAX_ATTEMPTS} attempts came to nothing", ctx, look=look)
-    if ctx.rules.hold or s.acts_as != ctx.acts_as:
-        return _later(s, ctx, "held", pace.LONGEST)
+    if ctx.shut:
+        return _held(s, ctx.shut)
+    if s.acts_as != ctx.acts_as:
+        return _later(s, ctx, "the grant acts as another user now", pace.LONGEST)
     return _begin(replace(s, exposed=exposed), look, ctx)
 
 
@@ -657,6 +663,11 @@ def _later(s: Submission, ctx: Context, reason: str, retry_after: float | None, 
     if s.state != "in_doubt":
         at = min(at, max(ctx.now, s.not_after))
     return Move(replace(s, reason=reason, tries=s.tries + 1, next_at=at))
+
+
+def _held(s: Submission, shut: Shut) -> Move:
+    """Nothing of the account is sent now: that is nobody's failure, and costs neither an attempt nor patience (A15)."""
+    return Move(replace(s, reason=shut.why, tries=0, next_at=min(shut.until, s.not_after)))
 
 
 def lapse(s: Submission, ctx: Context) -> Move:

@@ -1,11 +1,13 @@
 """The ledger: all the SQL there is, and the only truth. Its verbs are the domain's, each one transaction, each over a set.
 
-`submissions` accept, claim, settle; `outbox` events and their way out; `watches` what is polled; `queries` read-only; `schema` migrations.
+`submissions` accept, claim, settle; `accounts` pause and resume; `outbox` events and their way out; `watches` what is polled; `queries`
+read-only; `schema` migrations.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from worker.ledger import schema
+from worker.ledger.accounts import Accounts
 from worker.ledger.database import Database, Machine
 from worker.ledger.outbox import Outbox
 from worker.ledger.queries import Queries
@@ -31,7 +33,8 @@ class Ledger:
         self.database = Database(url, clock=clock, machine=machine, pool=pool)
         self.tasks = Tasks(self.database)
         self.outbox = Outbox(self.database, sinks if isinstance(sinks, Mapping) else dict.fromkeys(sinks, ("*",)))
-        self.submissions = Submissions(self.database, self.tasks, self.outbox)
+        self.accounts = Accounts(self.database)
+        self.submissions = Submissions(self.database, self.tasks, self.outbox, self.accounts)
         self.watches = Watches(self.database)
         self.queries = Queries(self.database)
 

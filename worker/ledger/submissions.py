@@ -24,6 +24,7 @@ from worker.core.pins import Pin
 from worker.core.submission import ENDED, HELD, Attempt, Context, Move, Submission
 from worker.core.task import Credit, Task
 from worker.ledger import rows, tables
+from worker.ledger.accounts import Accounts
 from worker.ledger.database import Database
 from worker.ledger.outbox import Outbox
 from worker.ledger.rows import Key
@@ -113,8 +114,8 @@ class Settled:
 class Submissions:
     """The verbs. See the module."""
 
-    def __init__(self, database: Database, tasks: Tasks, outbox: Outbox) -> None:
-        self._db, self._tasks, self._outbox = database, tasks, outbox
+    def __init__(self, database: Database, tasks: Tasks, outbox: Outbox, accounts: Accounts) -> None:
+        self._db, self._tasks, self._outbox, self._accounts = database, tasks, outbox, accounts
 
     # -- in
 
@@ -238,7 +239,11 @@ class Submissions:
         subs, claims = self._lock(c, keys, {a.submission for a in answers if a.submission})
         locked = self._tasks.lock(c, keys)
         credits_ = self._credits(c, keys)
+        accounts = {subs[a.submission].command.account for a in answers if a.attempt is None and a.submission in subs}
+        self._accounts.share(c, accounts)
         now = self._db.now(c)
+        gate = self._accounts.gate(c, accounts, now)
+        gated = gate.before(contexts)
         live: dict[Key, dict[str, Submission]] = defaultdict(dict)
         for s in subs.values():
             live[s.realm, s.command.task][s.id] = s
@@ -248,9 +253,11 @@ class Submissions:
             key = (each.realm, each.task)
             ours = each.attempt is not None or each.submission is None or claims.get(each.submission) == each.claim
             answer = each if ours else replace(each, submission=None)  # the claim is another's now: this look only observes
-            decision = core.advance(core.Row(locked[key], live[key], credits_[key]), answer, contexts, now)
+            decision = core.advance(core.Row(locked[key], live[key], credits_[key]), answer, gated, now)
+            gate.passed(decision.moves)
             self._apply(decision, key, locked, live, credits_, moves)
             told += [(key, e) for e in decision.events]
+        self._accounts.count(c, gate)
         return self._write(c, locked, moves, told, claims, now, contexts)
 
     def _apply(

@@ -134,6 +134,19 @@ grants = sa.Table(  # A14: what is known of a grant; a changed acts_as is anothe
     sa.CheckConstraint("state IN ('proven','stopped')", name="state"),
 )
 
+accounts = sa.Table(  # What a person said last about an account; and which sunset was told of it. No row: the settings say it all.
+    "accounts",
+    metadata,
+    sa.Column("name", SHORT, primary_key=True),
+    sa.Column("said", sa.String(20)),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("by", SHORT, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("begun", sa.Integer, nullable=False),
+    sa.Column("sunset", SHORT),
+    sa.CheckConstraint("said IN ('paused','resumed')", name="said"),
+)
+
 events = sa.Table(
     "events",
     metadata,
