@@ -62,6 +62,7 @@ def runtime() -> Runtime:
             rt = bootstrap.runtime(settings())
             for heart in _hearts:
                 rt.working = heart.working
+            rt.ledger.accounts.obey([name for name, a in rt.accounts.items() if not a.rules.hold])
             _made.append(rt)
         return _made[0]
 

@@ -29,6 +29,8 @@ WHERE: Final = {
     "cancel": ("submission", "Cancel a submission before it is sent."),
     "resolve": ("submission", "Resolve a parked submission, or many."),
     "evidence": ("submission", "The hash-chained record of one submission."),
+    "pause": ("account", "Send nothing more of an account, until it is resumed."),
+    "resume": ("account", "Send again, slowly at first."),
     "watch": ("watch", "Tasks and feeds that are polled."),
     "event": ("event", "The events, as CloudEvents."),
     "sink": ("sink", "The ways out for events."),

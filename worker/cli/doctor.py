@@ -63,6 +63,7 @@ def _findings(s: Session) -> Iterator[Finding]:
             yield from _ledger(s, ledger)
             ledger_ok = True
             yield from _sinks(s, ledger)
+            yield from _paused(s, ledger)
             yield from _submissions(ledger)
     except Exception as exc:
         failure = translated(exc)
@@ -87,9 +88,7 @@ def _settings(s: Session) -> Iterator[Finding]:
             yield Finding(f"account {name}", "FAIL", "it has no grant, so nothing can be read or sent", todo)
             continue
         detail = f"{len(account.grants)} grant(s), quiet period {account.quiet_period:g} s, when_exposed {account.when_exposed}"
-        if account.writes == "hold":
-            yield Finding(f"account {name}", "WARN", f"{detail}; writes on hold: nothing is sent", 'writes = "on" when you are ready')
-        elif account.base_url.startswith("http://") and "127.0.0.1" not in account.base_url and "localhost" not in account.base_url:
+        if account.base_url.startswith("http://") and "127.0.0.1" not in account.base_url and "localhost" not in account.base_url:
             yield Finding(f"account {name}", "WARN", f"{detail}; base_url is not encrypted", "use https://")
         else:
             yield Finding(f"account {name}", "OK", detail)
@@ -156,6 +155,23 @@ def _sinks(s: Session, ledger: "Ledger") -> Iterator[Finding]:
     for name in sorted({n for n, _ in counts} - set(s.settings.sinks)):
         if due := counts.get((name, "due"), 0):
             yield Finding(f"sink {name}", "WARN", f"{due} events are due for a sink that is not configured", f"add [sinks.{name}] again")
+
+
+def _paused(s: Session, ledger: "Ledger") -> Iterator[Finding]:
+    from worker.cli.account import standstill
+    from worker.core import pace
+    from worker.core.times import iso
+
+    why, words, now = standstill(s, ledger), ledger.accounts.words(), ledger.queries.now()
+    for name, account in s.settings.accounts.items():
+        check, word = f"account {name}", words.get(name)
+        if text := why(name):
+            yield Finding(check, "WARN", f"it sends nothing: {text}", f"`approvals resume {name}` when you are ready")
+        elif word and word.slow(now):
+            yield Finding(check, "OK", f"{word.told}; it sends slowly until {iso(word.at + pace.SLOW)}")
+        elif word and account.writes == "hold":
+            todo = f'set writes = "on", or `approvals pause {name}`: as it is, only the ledger knows that it sends'
+            yield Finding(check, "WARN", f'{word.told}, although writes = "hold"', todo)
 
 
 def _submissions(ledger: "Ledger") -> Iterator[Finding]:

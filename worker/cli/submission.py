@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import click
 
 from worker.cli import output
+from worker.cli.account import standstill
 from worker.cli.session import AGO, NOT_FOUND, USAGE, Failure, Session, age, session
 
 if TYPE_CHECKING:
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
     from worker.ledger import Ledger
     from worker.ledger.queries import Listed
 
+OPEN = ("pending", "waiting", "in_doubt")
+
 STATES = (
-    *("pending", "waiting", "in_doubt", "applied", "refused", "superseded", "expired", "cancelled"),
+    *OPEN,
+    *("applied", "refused", "superseded", "expired", "cancelled"),
     *("parked", "misapplied", "duplicated", "abandoned"),
 )
 
@@ -31,8 +35,8 @@ def one(ledger: "Ledger", name: str, account: str | None = None) -> "Listed":
     return found[0]
 
 
-def as_object(s: "Listed") -> dict[str, Any]:
-    """A submission as JSON shows it."""
+def as_object(s: "Listed", held: str | None = None) -> dict[str, Any]:
+    """A submission as JSON shows it. *held*: why nothing of its account is sent now."""
     from worker.core.pins import Pin
     from worker.core.times import iso
 
@@ -54,6 +58,7 @@ def as_object(s: "Listed") -> dict[str, Any]:
         "comment": s.command.get("comment"),
         "wait_for_turn": s.command.get("wait_for_turn", False),
         "behind": s.behind,
+        "held": held if s.state in OPEN else None,
         "requested_by": s.command.get("requested_by"),
         "labels": s.command.get("labels") or {},
         "accepted_at": iso(s.accepted_at),
@@ -78,6 +83,8 @@ def list_(s: Session, state: str | None, account: str | None, since: float | Non
     with s.ledger() as ledger:
         found = ledger.queries.listed(state=state, account=account, since=since, limit=limit)
         now = ledger.queries.now()
+        still = standstill(s, ledger)
+        held = {name: why for name in sorted({x.account for x in found}) if (why := still(name))}
     columns: dict[str, output.Column] = {
         "id": "id",
         "state": "state",
@@ -92,10 +99,13 @@ def list_(s: Session, state: str | None, account: str | None, since: float | Non
     }
     output.listing(
         as_json,
-        (as_object(x) | ({} if as_json else {"age": age(now - x.accepted_at)}) for x in found),
+        (as_object(x, held.get(x.account)) | ({} if as_json else {"age": age(now - x.accepted_at)}) for x in found),
         columns,
         "no submission: `approvals submit` makes one",
     )
+    for name, why in held.items():
+        if any(x.account == name and x.state in OPEN for x in found):
+            output.aside(f"{name} sends nothing: {output.shown(why)}")
     if len(found) == limit:
         output.aside(f"the newest {limit}: --limit shows more")
 
@@ -116,7 +126,7 @@ def show(s: Session, name: str, account: str | None, as_json: bool) -> None:
         links, fault = ledger.queries.story(found.id)
         holder, behind = ledger.queries.slot(found.id)
         now = ledger.queries.now()
-    about = as_object(found)
+        about = as_object(found, standstill(s, ledger)(found.account))
     if as_json:
         story = [_link_object(link) for link in links]
         slot = {"holder": holder, "waiting_behind": list(behind)}
@@ -155,6 +165,8 @@ def _told(
         yield "  slot: this submission has it" if holder == found.id else f"  slot: {holder} has it"
     if behind:
         yield f"  behind it: {', '.join(behind)}"
+    if about["held"]:
+        yield f"  held: {shown(about['held'])}"
     if found.next_at:
         yield f"  next look: {iso(found.next_at)}" + (f" (in {age(found.next_at - now)})" if found.next_at > now else " (due)")
     for a in attempts:

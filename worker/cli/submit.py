@@ -179,7 +179,7 @@ def _follow(rt: "Runtime", id_: str, patience: float, as_json: bool) -> int:
             before, changed, pause = (found.state, found.reason), now, FIRST_LOOK
         if found.state in STATUS or now - start >= patience:
             break
-        if not hinted and now - changed > HINT and found.state == "pending":
+        if not hinted and now - changed > HINT and found.state == "pending" and found.reason is None:
             hinted = True
             output.aside("nothing happens yet: is a worker running? `approvals up` starts one")
         time.sleep(min(pause, max(0.0, patience - (now - start))))
@@ -196,6 +196,7 @@ def _rehearse(rt: "Runtime", new: "New", as_json: bool) -> int:
     import json
 
     from worker.cli.upstream import look, seen
+    from worker.core import pause
     from worker.core.keys import marked
     from worker.core.submission import Context, accept, looked
     from worker.core.task import Task
@@ -215,6 +216,8 @@ def _rehearse(rt: "Runtime", new: "New", as_json: bool) -> int:
         acts_as=acts_as,
         grant=standing.grants.get((command.grant, acts_as), "unproven"),  # type: ignore[arg-type]  # the ledger checks the words
         wary=standing.wary,
+        frozen=standing.frozen,
+        shut=pause.shut(rt.ledger.accounts.words().get(command.account), account.rules.hold, now, 0.5),
         own=rt.ledger.queries.credited(new.realm, command.task),
     )
     move = looked(accept(command, id_="dry-run", realm=new.realm, pin=new.pin, now=now).submission, read, context)
