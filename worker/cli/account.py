@@ -34,7 +34,7 @@ def standstill(s: Session, ledger: "Ledger") -> Callable[[str], str | None]:
 
     def why(name: str) -> str | None:
         account, word = s.settings.accounts.get(name), words.get(name)
-        found = None if word and word.slow(now) else shut(word, bool(account) and account.writes == "hold", now, 0.0)
+        found = None if word and word.slow(now) else shut(word, account is not None and account.writes == "hold", now, 0.0)
         return found.why.removeprefix(HELD) if found else None
 
     return why
