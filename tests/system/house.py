@@ -215,7 +215,8 @@ class House:
 
     def reason(self, key: str) -> str:
         """Why it is as it is."""
-        return self.ledger.queries.find(key)[0].reason or ""
+        found = self.ledger.queries.find(key)
+        return (found[0].reason or "") if found else ""
 
     def ends(self, key: str, state: str, seconds: float = 20.0) -> None:
         """Wait until the submission is in *state*."""

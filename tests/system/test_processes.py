@@ -124,6 +124,32 @@ def test_asked_to_end_a_worker_lets_what_is_in_flight_come_home(house, upstream)
     assert house.state("slow") == "applied"
 
 
+def test_while_an_account_is_paused_no_process_begins_and_after_the_resume_all_is_done(house, upstream):
+    """Two workers in the middle of a queue. All effects in the journal were begun before the pause was written."""
+    tasks = {f"paused-{n}": upstream.task(steps=ONE)["id"] for n in range(30)}
+    house.start("worker", "second").ready("ready.", 60)
+    upstream._server.latency = 0.1
+    house.publish(*(approve(key, task) for key, task in list(tasks.items())[:20]))
+    until(lambda: any(map(upstream.journal, tasks.values())), what="the first effect")
+    pause = house.ledger.accounts.pause("finance", "ann", "drill")
+    house.publish(*(approve(key, task) for key, task in list(tasks.items())[20:]))
+
+    def held():
+        return {key for key in tasks if house.reason(key).startswith("held: account paused by ann")}
+
+    until(lambda: held() | {key for key in tasks if house.state(key) == "applied"} == set(tasks), 60, "all to be applied or held")
+    assert held() >= set(list(tasks)[20:])
+    assert {key for key, task in tasks.items() if upstream.journal(task)} == set(tasks) - held()
+    begun = [a["began_at"] for key in tasks for a in house.ledger.queries.attempts(house.ledger.queries.find(key)[0].id)]
+    assert max(begun) < pause.word.at
+    upstream._server.latency = 0.0
+    resumed = house.approvals("resume", "finance", "--json")
+    assert json.loads(resumed.stdout)["waiting"] == len(held())
+    for key in tasks:
+        house.ends(key, "applied", 90)
+    assert [len(upstream.journal(task)) for task in tasks.values()] == [1] * len(tasks)
+
+
 def test_a_worker_that_sleeps_past_its_lease_sends_nothing_when_it_wakes(house, upstream):
     """What it had sent is found by the other, what it had not is sent by the other; and its own gate stays shut."""
     tasks = [upstream.task(steps=ONE)["id"] for _ in range(40)]
