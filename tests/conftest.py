@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from tests import servers
+from worker.upstreams.workiva import VERSIONS
 
 missed: dict[str, str] = {}
 
@@ -45,6 +46,12 @@ def rabbitmq_url() -> Iterator[str]:
     """The address of a RabbitMQ. All tests share its virtual host, so each names its things by `namespace`."""
     with or_skip("RabbitMQ", servers.rabbitmq) as url:
         yield url
+
+
+@pytest.fixture(scope="session", params=VERSIONS)
+def version(request) -> str:
+    """Each API version of Workiva: whoever asks for it runs on all of them."""
+    return str(request.param)
 
 
 @pytest.fixture

@@ -182,7 +182,7 @@ class TestFaults:
 kind = "autodesk"
 [accounts.old]
 kind = "workiva"
-api_version = "2022-01-01"
+api_version = "2024-01-01"
 lease = "29s"
 request_deadline = "25s"
 base_url = "ftp://x"

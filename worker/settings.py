@@ -210,7 +210,7 @@ class Account(_Section):
 
     kind: Literal["workiva"]
     base_url: HttpUrl = "https://api.app.wdesk.com"
-    api_version: Literal["2026-01-01"] = "2026-01-01"
+    api_version: Literal["2026-01-01", "2022-01-01"] = "2026-01-01"
     workspace: str = ""
     """Accounts of one host that name the same workspace share its tasks. Empty: a workspace of its own."""
     writes: Literal["on", "hold"] = "on"
@@ -234,13 +234,6 @@ class Account(_Section):
     def _known(cls, value: object) -> object:
         if value == "autodesk":
             raise PydanticCustomError("later", "autodesk comes with a later release; this one speaks to workiva")
-        return value
-
-    @field_validator("api_version", mode="before")
-    @classmethod
-    def _served(cls, value: object) -> object:
-        if value == "2022-01-01":
-            raise PydanticCustomError("later", "2022-01-01 comes with a later release; this one speaks 2026-01-01")
         return value
 
     @field_validator("request_deadline", "lease", "expires_after")

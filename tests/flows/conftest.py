@@ -17,7 +17,7 @@ from worker.ledger import Ledger
 from worker.sandbox.control import Sandbox
 from worker.sandbox.server import RunningSandbox, running_sandbox
 from worker.upstreams.auth import Grant
-from worker.upstreams.workiva import ACTIONS, Workiva
+from worker.upstreams.workiva import ACTIONS, VERSIONS, Workiva
 
 RULES = Rules(deadline=25.0, lease=30.0, cutoff=29.0, slack=20.0)
 QUIET = 30.0 + 29.0 + 20.0
@@ -90,6 +90,13 @@ class House:
     def effects(self, task):
         return [(e["action"], e["user"], e["step"]) for e in self.sandbox.journal(task)]
 
+    def speak(self, version):
+        """The account speaks another API version from now on, as after a restart with other settings."""
+        account = self.rt.accounts["finance"]
+        assert isinstance(account.connector, Workiva)
+        connector = replace(account.connector, api_version=version)
+        self.rt.accounts = {"finance": replace(account, connector=connector)}
+
     def requests(self):
         """How often each operation was asked for so far."""
         stats = self.sandbox.control("GET", "/stats")["requests"]
@@ -106,7 +113,13 @@ def migrated(tmp_path_factory):
 
 
 @pytest.fixture
-def house(tmp_path, migrated):
+def version():
+    """The newest. A module, a class or a test that is to run on each says `@pytest.mark.parametrize("version", VERSIONS)`."""
+    return next(iter(VERSIONS))
+
+
+@pytest.fixture
+def house(tmp_path, migrated, version):
     shutil.copy(migrated, tmp_path / "ledger.db")
     clock, way, rung = Clock(), Way(), []
     with running_sandbox(sandbox=Sandbox(clock=clock)) as sandbox:
@@ -114,7 +127,7 @@ def house(tmp_path, migrated):
         account = Account(
             name="finance",
             kind="workiva",
-            connector=Workiva(sandbox.workiva_url, grants=grants),
+            connector=Workiva(sandbox.workiva_url, version, grants),
             rules=RULES,
             grants={name: name for name in grants},
             expires_after=7 * 86_400.0,

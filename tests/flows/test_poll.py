@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from worker.flows.poll import OVERLAP
-from worker.upstreams.workiva import PAGE, Workiva
+from worker.upstreams.workiva import PAGE, VERSIONS, Workiva
 
 FEED = ""
 
@@ -34,6 +34,7 @@ def cursor(house):
     return only.cursor
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 class TestATask:
     def test_first_sight_tells_nothing_of_the_past_and_then_progress_is_told(self, house):
         task = house.task("jane", "bob")
@@ -82,6 +83,7 @@ class TestATask:
         assert house.requests() == {"read": 200}
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 class TestAFeed:
     def test_first_sight_is_a_baseline(self, house, feed):
         assert (house.told(), house.requests(), cursor(house)) == ([], {"list": 1}, {"watermark": house.clock() - OVERLAP})

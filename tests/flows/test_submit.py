@@ -12,6 +12,9 @@ from worker.core.submission import TURN
 from worker.core.task import Snapshot
 from worker.errors import LedgerDown
 from worker.flows.submit import settle, submit
+from worker.upstreams.workiva import VERSIONS
+
+pytestmark = pytest.mark.parametrize("version", VERSIONS)
 
 
 def test_applied(house):

@@ -3,74 +3,46 @@
 import base64
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.sandbox.conftest import ME, START, Api
+from tests.published import EXAMPLE
+from tests.sandbox.conftest import CODES, ERROR, ME, START, Api
 from worker.sandbox.assumptions import ASSUMPTIONS, Switches, table
 from worker.sandbox.exchange import Request
 from worker.sandbox.faults import BENDING, DECIDING
+from worker.sandbox.workiva import FAMILIES
 
+TOO_LARGE = {"2026-01-01": "413Error", "2022-01-01": "Error"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
-# The published example of an action's answer [SEED], word for word.
-PUBLISHED: dict[str, Any] = {
-    "approvalSteps": [
-        {
-            "completionMode": "ONE",
-            "dueAt": None,
-            "participants": [
-                {"id": "V0ZVc2VyHzY0MTI5NzM0MzkxODg5OTI", "type": "USER"},
-                {"id": "V0ZVc2VyHzU0MDg3OTc0MDE4MDg4OTY", "type": "USER"},
-            ],
-            "responses": [
-                {
-                    "action": "REJECT",
-                    "comment": "please refine",
-                    "created": {"dateTime": "2023-06-11T13:00:00+00:00", "user_id": "V0ZVc2VyHzU0MDg3OTc0MDE4MDg4OTY"},
-                }
-            ],
-        }
-    ],
-    "assignees": [{"id": "V1ZVd2VyFzU3NiQ1NDA4NjIzNzk2MjD", "type": "USER"}],
-    "created": {"dateTime": "2019-10-29T15:03:27Z"},
-    "description": "Review document for spelling and grammar",
-    "dueAt": "2019-10-30T00:00:00Z",
-    "id": "VGFzax41MWNmOGZjMDQxMzc1MmRlYWZjMTA2ZjgyMzJiNDllZg",
-    "modified": {"dateTime": "2019-10-29T15:03:27Z"},
-    "sourceUrl": "https://app.wdesk.com/tasks/d/UVdOauIzVaVkQjdxTmzNNUOEUTQOakEnTnpJTE9ENXkuEkdGeaF4OENNJEV3NUTBmA?token=NTc0NDU2MTg1MjM0ODUyTM",
-    "status": "Awaiting Approval",
-    "title": "Review Document",
-}
 
-
-def test_the_published_example_comes_back_as_published():
+def test_the_published_example_comes_back_as_published(api_of):
     """With the example's side of every contradiction: dueAt, user_id, whole seconds, a frozen `modified`, a REJECT that awaits."""
-    api = Api(wire="example", fractions=0, modified_user=False, modified_frozen=True, reject_status="Awaiting Approval")
+    api = api_of(wire="example", fractions=0, modified_user=False, modified_frozen=True, reject_status="Awaiting Approval")
     api.clock.at = 1572361407.0  # 2019-10-29T15:03:27Z
     task = api.make(
-        id=PUBLISHED["id"],
-        title=PUBLISHED["title"],
-        description=PUBLISHED["description"],
-        due=PUBLISHED["dueAt"],
-        assignees=[PUBLISHED["assignees"][0]["id"]],
-        steps=[{"participants": [p["id"] for p in PUBLISHED["approvalSteps"][0]["participants"]]}],
+        id=EXAMPLE["id"],
+        title=EXAMPLE["title"],
+        description=EXAMPLE["description"],
+        due=EXAMPLE["dueAt"],
+        assignees=[EXAMPLE["assignees"][0]["id"]],
+        steps=[{"participants": [p["id"] for p in EXAMPLE["approvalSteps"][0]["participants"]]}],
     )
     api.clock.at = 1686488400.0  # 2023-06-11T13:00:00Z
     answer = api.act(task, "REJECT", ME, "please refine")
     assert answer.status == 200
     shown = answer.json()
-    assert {name: shown[name] for name in PUBLISHED} == {**PUBLISHED, "sourceUrl": shown["sourceUrl"]}
-    assert set(shown) - set(PUBLISHED) == {"location", "notificationsDisabled", "owner"}  # schema fields that the example leaves out
+    assert {name: shown[name] for name in EXAMPLE} == {**EXAMPLE, "sourceUrl": shown["sourceUrl"]}
+    assert set(shown) - set(EXAMPLE) == {"location", "notificationsDisabled", "owner"}  # schema fields that the example leaves out
 
 
 @pytest.mark.parametrize(
     ("wire", "due", "author"),
     [("schema", {"dueDate"}, {"user"}), ("example", {"dueAt"}, {"user_id"}), ("both", {"dueDate", "dueAt"}, {"user", "user_id"})],
 )
-def test_16_the_two_shapes(wire, due, author):
-    api = Api(wire=wire)
+def test_16_the_two_shapes(wire, due, author, api_of):
+    api = api_of(wire=wire)
     shown = api.act(api.make(due="2026-12-01T00:00:00Z"), "APPROVE").json()
     step = shown["approvalSteps"][0]
     assert {k for k in shown if k.startswith("due")} == due == {k for k in step if k.startswith("due")}
@@ -78,14 +50,14 @@ def test_16_the_two_shapes(wire, due, author):
 
 
 @pytest.mark.parametrize(("fractions", "expected"), [(0, ":40Z"), (3, ":40.123Z"), (6, ":40.123000Z")])
-def test_17_precision(fractions, expected):
-    api = Api(fractions=fractions)
+def test_17_precision(fractions, expected, api_of):
+    api = api_of(fractions=fractions)
     api.clock.at = START + 20.123
     assert api.read(api.make())["modified"]["dateTime"].endswith(expected)
 
 
-def test_17_precision_may_vary_from_answer_to_answer():
-    api = Api(fractions="vary")
+def test_17_precision_may_vary_from_answer_to_answer(api_of):
+    api = api_of(fractions="vary")
     task = api.make()
     assert (
         len({len(api.read(task)["created"]["dateTime"]) for _ in range(6)} | {len(api.act(task, "APPROVE").json()["created"]["dateTime"])})
@@ -93,9 +65,9 @@ def test_17_precision_may_vary_from_answer_to_answer():
     )
 
 
-def test_18_modified_names_its_user_or_not():
-    assert "user" in Api().call("POST", "/tasks", {"title": "t"}).json()["modified"]
-    assert "user" not in Api(modified_user=False).call("POST", "/tasks", {"title": "t"}).json()["modified"]
+def test_18_modified_names_its_user_or_not(api_of):
+    assert "user" in api_of().call("POST", "/tasks", {"title": "t"}).json()["modified"]
+    assert "user" not in api_of(modified_user=False).call("POST", "/tasks", {"title": "t"}).json()["modified"]
 
 
 # ---- tokens
@@ -109,12 +81,30 @@ def test_a_token(api, path):
     assert answer.json()["scope"] == "task:read task:write"
 
 
-def test_a_token_by_basic_and_by_json(api):
+@pytest.mark.parametrize(
+    ("path", "ways", "statuses"),
+    [
+        ("/iam/v1/oauth2/token", "documented", (200, 200)),
+        ("/oauth2/token", "documented", (401, 400)),
+        ("/oauth2/token", "any", (200, 200)),
+    ],
+)
+def test_32_a_token_by_basic_and_by_json(path, ways, statuses):
+    api = Api(token_ways=ways)
     basic = base64.b64encode(b"sandbox:somebody:sandbox").decode()
     raw = b"grant_type=client_credentials"
-    assert api.workiva(Request.of("POST", "/oauth2/token", {**FORM, "Authorization": f"Basic {basic}"}, raw)).status == 200
+    by_basic = api.workiva(Request.of("POST", path, {**FORM, "Authorization": f"Basic {basic}"}, raw))
     body = json.dumps({"client_id": "sandbox", "client_secret": "sandbox", "grant_type": "client_credentials"}).encode()
-    assert api.workiva(Request.of("POST", "/oauth2/token", {"Content-Type": "application/json"}, body)).status == 200
+    by_json = api.workiva(Request.of("POST", path, {"Content-Type": "application/json"}, body))
+    assert (by_basic.status, by_json.status) == statuses
+
+
+@pytest.mark.parametrize(("shared", "status"), [(True, 200), (False, 401)])
+def test_33_a_token_of_the_other_versions_endpoint(version, shared, status):
+    api = Api(next(v for v in FAMILIES if v != version), tokens_shared=shared)
+    token = api.token()
+    headers = {"Authorization": f"Bearer {token}", "X-Version": version}
+    assert api.workiva(Request.of("GET", f"/workiva{FAMILIES[version].tasks}", headers)).status == status
 
 
 @pytest.mark.parametrize(
@@ -140,8 +130,8 @@ def test_a_token_acts_as_one_user_until_it_expires(api):
     api.clock.pass_(598)
     assert api.workiva(request).json()["approvalSteps"][0]["responses"][0]["created"]["user"]["id"] == "jane"
     api.clock.pass_(1)
-    assert (api.workiva(read).status, api.workiva(read).json()["code"]) == (401, "401Unauthorized")
-    assert api.workiva(Request.of("GET", "/tasks", {"X-Version": "2026-01-01"})).status == 401
+    assert (api.workiva(read).status, api.workiva(read).json()["code"]) == (401, CODES[api.version][401])
+    assert api.call("GET", "/tasks", headers={"Authorization": ""}).status == 401
 
 
 def test_scopes(api):
@@ -155,10 +145,44 @@ def test_scopes(api):
 # ---- versions, errors
 
 
-@pytest.mark.parametrize(("version", "status"), [("2026-01-01", 200), ("2022-01-01", 404), ("2031-01-01", 400), (None, 404)])
-def test_23_a_request_without_x_version_goes_to_2022(api, version, status):
-    headers = {"Authorization": f"Bearer {api.token()}", **({"X-Version": version} if version else {})}
-    assert api.workiva(Request.of("GET", "/workiva/tasks", headers)).status == status
+@pytest.mark.parametrize(
+    ("paths", "asked", "new", "old"),
+    [
+        ("own", "2026-01-01", 200, 404),
+        ("own", "2022-01-01", 404, 200),
+        ("own", None, 404, 200),
+        ("own", "2031-01-01", 400, 400),
+        ("any", "2026-01-01", 200, 200),
+        ("any", "2022-01-01", 200, 200),
+        ("any", None, 200, 200),
+        ("any", "2031-01-01", 400, 400),
+    ],
+)
+def test_23_and_31_the_version_routes_and_without_one_it_is_2022(paths, asked, new, old):
+    api = Api(version_paths=paths)
+    headers = {"Authorization": f"Bearer {api.token()}", **({"X-Version": asked} if asked else {})}
+    answers = [api.workiva(Request.of("GET", f"/workiva{path}", headers)) for path in ("/tasks", "/prototype/platform/tasks")]
+    assert [answer.status for answer in answers] == [new, old]
+    shown = asked if asked in ERROR else "2026-01-01" if asked else "2022-01-01"
+    assert all(set(answer.json()) == ERROR[shown] for answer in answers if answer.status >= 400)
+
+
+def test_the_legacy_family_is_not_here(api):
+    """It takes no actions [L-gen]."""
+    headers = {"Authorization": f"Bearer {api.token()}", "X-Version": api.version}
+    assert api.workiva(Request.of("GET", "/workiva/platform/v1/tasks", headers)).status == 404
+
+
+def test_both_versions_show_one_task_in_the_same_words(api):
+    """Model names apart, the schemas of the two versions are the same [P-obj][26-obj]; and the examples are [SEED][OAS]."""
+    task = api.make(due="2026-12-01T00:00:00Z", location={"resource": "r", "segment": None})
+    api.act(task, "APPROVE", comment="fine")
+    token = {"Authorization": f"Bearer {api.token()}"}
+    one, other = (
+        api.workiva(Request.of("GET", f"/workiva{family.tasks}/{task}", {**token, "X-Version": version})).json()
+        for version, family in FAMILIES.items()
+    )
+    assert one == other
 
 
 @pytest.mark.parametrize(
@@ -184,7 +208,21 @@ def test_23_a_request_without_x_version_goes_to_2022(api, version, status):
 def test_what_is_refused(api, method, path, body, status):
     answer = api.call(method, path.format(id=api.make()), body)
     assert (answer.status, api.workspace.journal) == (status, [])
-    assert answer.json()["code"].startswith(str(status))
+    assert (set(answer.json()), answer.json()["code"]) == (ERROR[api.version], {**CODES[api.version], 413: TOO_LARGE[api.version]}[status])
+
+
+def test_37_the_status_of_a_single_step_may_be_patched(api_of):
+    """A task can then be complete without any response; one of several steps still cannot be moved so."""
+    api = api_of(status_patch=True)
+    one, two = api.make(), api.make(steps=[{"participants": [ME]}, {"participants": [ME]}])
+    patch = [{"op": "replace", "path": "/status", "value": "Completed"}]
+    done = api.call("PATCH", f"/tasks/{one}", patch)
+    assert (done.status, done.json()["status"], done.json()["approvalSteps"][0]["responses"]) == (200, "Completed", [])
+    again = api.call("PATCH", f"/tasks/{one}", [{"op": "replace", "path": "/status", "value": "Awaiting Approval"}])
+    assert (again.json()["status"], api.workspace.tasks[one].round, api.workspace.tasks[one].active) == ("Awaiting Approval", 2, 0)
+    assert api.call("PATCH", f"/tasks/{two}", patch).status == 400
+    assert api.call("PATCH", f"/tasks/{one}", [{"op": "replace", "path": "/status", "value": "Sleeping"}]).status == 400
+    assert [e.action for e in api.workspace.journal] == ["PATCH", "PATCH"]
 
 
 def test_create_read_change_delete(api):
@@ -208,8 +246,8 @@ def test_every_answer_has_the_upstreams_date(api):
     assert api.call("GET", "/tasks").headers["Date"] == "Mon, 21 Sep 2026 14:13:20 GMT"
 
 
-def test_29_a_standing_limit(api):
-    api = Api(requests_per_second=3)
+def test_29_a_standing_limit(api, api_of):
+    api = api_of(requests_per_second=3)
     request = api.request("GET", "/tasks")
     assert [api.workiva(request).status for _ in range(3)] == [200, 200, 429]  # the token was the first
     assert api.workiva(request).headers["Retry-After"] == "1"
@@ -298,13 +336,13 @@ def test_filters_and_orders(listed, query, expected):
 )
 def test_what_the_list_does_not_know(listed, query):
     answer = listed.call("GET", f"/tasks?{query}")
-    assert (answer.status, answer.json()["code"]) == (400, "400BadRequest")
+    assert (answer.status, answer.json()["code"]) == (400, CODES[listed.version][400])
     assert answer.json()["target"].startswith("$")
 
 
 @pytest.mark.parametrize(("quotes", "good", "bad"), [("single", "'Created'", '"Created"'), ("bare", "Created", "'Created'")])
-def test_19_quoting_may_be_stricter(quotes, good, bad):
-    api = Api(quotes=quotes)
+def test_19_quoting_may_be_stricter(quotes, good, bad, api_of):
+    api = api_of(quotes=quotes)
     assert api.call("GET", f"/tasks?$filter=status eq {good}").status == 200
     assert api.call("GET", f"/tasks?$filter=status eq {bad}").status == 400
 
@@ -316,7 +354,7 @@ def test_pages_are_walked_by_their_links(listed):
         seen += [task["id"] for task in answer["data"]]
         if "@nextLink" not in answer:
             break
-        assert answer["@nextLink"].startswith("https://api.app.wdesk.com/workiva/tasks?$next=")
+        assert answer["@nextLink"].startswith(f"https://api.app.wdesk.com/workiva{listed.path('/tasks')}?$next=")
         answer = listed.call("GET", answer["@nextLink"].split("/workiva")[1]).json()
     assert seen == ["t2", "t1", "t0"]
 

@@ -115,6 +115,24 @@ def test_a_worker_killed_between_the_effect_and_its_answer_leaves_one_effect(hou
     assert steps(upstream, task) == [(1, JANE)]
 
 
+def test_a_decision_in_doubt_under_the_prototype_api_is_settled_under_its_successor(house, upstream):
+    """What docs/workiva-2022-to-2026.md says, with the process killed in between. The path of the fault is the prototype's."""
+    version = "APPROVALS_ACCOUNTS__FINANCE__API_VERSION"
+    task = upstream.task(steps=TWO)["id"]
+    upstream.fault("POST /workiva/prototype/platform/tasks/*/actionSubmission", "reset", when="after", task=task)
+    house["worker"].stop()
+    house.env[version] = "2022-01-01"
+    house.start("worker")
+    house.publish(approve("versions", task))
+    until(lambda: upstream.journal(task), 60, "the effect")
+    house["worker"].kill()
+    del house.env[version]
+    house.start("worker")
+    house.ends("versions", "applied", LEASE + 30)
+    assert steps(upstream, task) == [(1, JANE)]
+    assert [(f["what"], f["struck"]) for f in upstream.control("GET", "/faults") if f["task"] == task] == [("reset", 1)]
+
+
 def test_asked_to_end_a_worker_lets_what_is_in_flight_come_home(house, upstream):
     task = upstream.task(steps=TWO)["id"]
     upstream.fault("act", "slow", when="after", seconds=1.5, task=task)

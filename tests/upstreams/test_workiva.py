@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.published import EXAMPLE
 from worker.core import times
 from worker.core.outcomes import Applied, Fact, Gone, InDoubt, Page, Refused, Unknown, Unsent
 from worker.core.task import Snapshot
@@ -19,39 +20,14 @@ from worker.upstreams.base import EXCERPT, Flow, Order, Token, retry_after
 from worker.upstreams.workiva import ACTIONS, REFUSALS, Workiva
 
 HOST = "https://api.app.wdesk.com"
-US = Workiva(HOST, grants={"jane": Grant("me", "s3cr3t")})
 NOW = {"date": "Sun, 22 Nov 2026 09:00:00 GMT"}
 AT = times.parse("2026-11-22T09:00:00Z")
 
-# The example answer of "Initiate a task action submission" [SEED], word for word: it has `dueAt` and `user_id`.
-SEED: dict[str, Any] = {
-    "approvalSteps": [
-        {
-            "completionMode": "ONE",
-            "dueAt": None,
-            "participants": [
-                {"id": "V0ZVc2VyHzY0MTI5NzM0MzkxODg5OTI", "type": "USER"},
-                {"id": "V0ZVc2VyHzU0MDg3OTc0MDE4MDg4OTY", "type": "USER"},
-            ],
-            "responses": [
-                {
-                    "action": "REJECT",
-                    "comment": "please refine",
-                    "created": {"dateTime": "2023-06-11T13:00:00+00:00", "user_id": "V0ZVc2VyHzU0MDg3OTc0MDE4MDg4OTY"},
-                }
-            ],
-        }
-    ],
-    "assignees": [{"id": "V1ZVd2VyFzU3NiQ1NDA4NjIzNzk2MjD", "type": "USER"}],
-    "created": {"dateTime": "2019-10-29T15:03:27Z"},
-    "description": "Review document for spelling and grammar",
-    "dueAt": "2019-10-30T00:00:00Z",
-    "id": "VGFzax41MWNmOGZjMDQxMzc1MmRlYWZjMTA2ZjgyMzJiNDllZg",
-    "modified": {"dateTime": "2019-10-29T15:03:27Z"},
-    "sourceUrl": "https://app.wdesk.com/tasks/d/UVdOauIzVaVkQjdxTmzNNUOEUTQOakEnTnpJTE9ENXkuEkdGeaF4OENNJEV3NUTBmA",
-    "status": "Awaiting Approval",
-    "title": "Review Document",
-}
+
+@pytest.fixture(scope="session")
+def us(version: str) -> Workiva:
+    """A US account, on each version."""
+    return Workiva(HOST, version, {"jane": Grant("me", "s3cr3t")})
 
 
 def drive(flow: Flow[Any], *answers: httpx.Response) -> tuple[Any, list[httpx.Request]]:
@@ -68,6 +44,11 @@ def drive(flow: Flow[Any], *answers: httpx.Response) -> tuple[Any, list[httpx.Re
         return end.value, requests
 
 
+def tasks(us: Workiva) -> str:
+    """Where its tasks live."""
+    return HOST + {"2026-01-01": "/tasks", "2022-01-01": "/prototype/platform/tasks"}[us.api_version]
+
+
 def ok(value: Any, **headers: str) -> httpx.Response:
     return httpx.Response(200, json=value, headers=NOW | headers)
 
@@ -76,8 +57,8 @@ def task(**changes: Any) -> dict[str, Any]:
     return {"id": "t1", "title": "x", "status": "Awaiting Approval"} | changes
 
 
-def read(value: Any, upstream: Workiva = US) -> Any:
-    return drive(upstream.read("t1"), ok(value))[0]
+def read(us: Workiva, value: Any) -> Any:
+    return drive(us.read("t1"), ok(value))[0]
 
 
 # ---------------------------------------------------------------- settings
@@ -118,44 +99,40 @@ def test_bad_version_and_timezone() -> None:
 # ---------------------------------------------------------------- requests
 
 
-@pytest.mark.parametrize(
-    ("version", "path"),
-    [("2026-01-01", "/tasks/a%2Fb%25%3F%20c"), ("2022-01-01", "/prototype/platform/tasks/a%2Fb%25%3F%20c")],
-)
-def test_requests(version: str, path: str) -> None:
-    upstream = Workiva(HOST, version)
-    look = next(upstream.read("a/b%? c"))
-    assert (look.method, str(look.url), look.content) == ("GET", HOST + path, b"")
-    send = next(upstream.send(Order("a/b%? c", "approve", "fine: ä [aw:7f3k9q]")))
-    assert (send.method, str(send.url)) == ("POST", HOST + path + "/actionSubmission")
+def test_requests(us: Workiva) -> None:
+    where = tasks(us) + "/a%2Fb%25%3F%20c"
+    look = next(us.read("a/b%? c"))
+    assert (look.method, str(look.url), look.content) == ("GET", where, b"")
+    send = next(us.send(Order("a/b%? c", "approve", "fine: ä [aw:7f3k9q]")))
+    assert (send.method, str(send.url)) == ("POST", where + "/actionSubmission")
     assert json.loads(send.content) == {"action": "APPROVE", "comment": "fine: ä [aw:7f3k9q]"}
     assert send.headers["content-length"] == str(len(send.content))
     for request in (look, send):
-        assert (request.headers["x-version"], request.headers["accept"]) == (version, "application/json")
+        assert (request.headers["x-version"], request.headers["accept"]) == (us.api_version, "application/json")
         assert "authorization" not in request.headers
 
 
-def test_without_a_comment() -> None:
-    assert json.loads(next(US.send(Order("t1", "skip"))).content) == {"action": "SKIP"}
+def test_without_a_comment(us: Workiva) -> None:
+    assert json.loads(next(us.send(Order("t1", "skip"))).content) == {"action": "SKIP"}
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a\x00b", "\ud800"])
-def test_ids_that_are_no_path_segment(name: str) -> None:
+def test_ids_that_are_no_path_segment(name: str, us: Workiva) -> None:
     """`..` would lead the request to another resource, however it is encoded: nothing is sent."""
-    assert isinstance(drive(US.read(name))[0], Gone)
-    assert isinstance(drive(US.send(Order(name, "approve")))[0], Refused)
+    assert isinstance(drive(us.read(name))[0], Gone)
+    assert isinstance(drive(us.send(Order(name, "approve")))[0], Refused)
 
 
-def test_unknown_action() -> None:
-    assert isinstance(drive(US.send(Order("t1", "close")))[0], Refused)
+def test_unknown_action(us: Workiva) -> None:
+    assert isinstance(drive(us.send(Order("t1", "close")))[0], Refused)
     assert {"approve", "reject", "skip", "submit", "cancel", "restart"} == ACTIONS
 
 
 # ---------------------------------------------------------------- answers to a send
 
 
-def test_applied() -> None:
-    got, (request,) = drive(US.send(Order("t1", "approve")), ok(task(status="Completed")))
+def test_applied(us: Workiva) -> None:
+    got, (request,) = drive(us.send(Order("t1", "approve")), ok(task(status="Completed")))
     assert isinstance(got, Applied)
     assert (got.snapshot.task, got.snapshot.done, got.snapshot.date) == ("t1", True, AT)
     assert got.fact == Fact("answer", 200)
@@ -166,21 +143,21 @@ def test_applied() -> None:
     "body",
     [b"", b"{}", b"[]", b"null", b"<html>", b'{"id": "t1"', b'{"id": "t2", "status": "x"}', b'{"id": "t1"}', b"\xff", b"[" * 100_000],
 )
-def test_success_that_cannot_be_read(body: bytes) -> None:
+def test_success_that_cannot_be_read(body: bytes, us: Workiva) -> None:
     """A 200 proves nothing if it does not show the task."""
-    got, _ = drive(US.send(Order("t1", "approve")), httpx.Response(200, content=body))
+    got, _ = drive(us.send(Order("t1", "approve")), httpx.Response(200, content=body))
     assert isinstance(got, InDoubt)
     assert (got.fact.what, got.fact.status) == ("unreadable", 200)
     assert got.fact.text
 
 
 @pytest.mark.parametrize("status", [s for s in range(200, 600) if s != 200])
-def test_every_status(status: int) -> None:
+def test_every_status(status: int, us: Workiva) -> None:
     """One request each, and the kind of outcome that the status proves (A3)."""
     refused = {400, 403, 404, 413, 415, 422}
     want: type[Any] = Refused if status in refused else Unsent if status in {401, 429} else InDoubt
     answer = httpx.Response(status, json={"code": "429TooManyRequests", "message": "slow down"}, headers={"retry-after": "7"})
-    got, requests = drive(US.send(Order("t1", "approve")), answer)
+    got, requests = drive(us.send(Order("t1", "approve")), answer)
     assert isinstance(got, want)
     assert len(requests) == 1
     assert (got.fact.status, got.fact.retry_after) == (status, 7.0)
@@ -189,9 +166,9 @@ def test_every_status(status: int) -> None:
     assert refused == REFUSALS
 
 
-def test_conflict_is_doubt() -> None:
+def test_conflict_is_doubt(us: Workiva) -> None:
     """409 stands in the documentation without any cause [OAS]: it may mean "already done", by us."""
-    got, _ = drive(US.send(Order("t1", "approve")), httpx.Response(409, json={"code": "409Conflict", "message": "conflicts"}))
+    got, _ = drive(us.send(Order("t1", "approve")), httpx.Response(409, json={"code": "409Conflict", "message": "conflicts"}))
     assert got == InDoubt(Fact("answer", 409, "409Conflict", "conflicts"))
 
 
@@ -199,20 +176,20 @@ def test_conflict_is_doubt() -> None:
 
 
 @pytest.mark.parametrize(("status", "want"), [(403, Gone), (404, Gone), (204, Unknown), (301, Unknown), (429, Unknown), (500, Unknown)])
-def test_look(status: int, want: type[Any]) -> None:
-    got, _ = drive(US.read("t1"), httpx.Response(status, headers={"retry-after": "7"}))
+def test_look(status: int, want: type[Any], us: Workiva) -> None:
+    got, _ = drive(us.read("t1"), httpx.Response(status, headers={"retry-after": "7"}))
     assert isinstance(got, want)
     assert (got.fact.status, got.fact.retry_after) == (status, 7.0)
 
 
-def test_look_asks_again_after_a_401() -> None:
-    got, requests = drive(US.read("t1"), httpx.Response(401), ok(task()))
+def test_look_asks_again_after_a_401(us: Workiva) -> None:
+    got, requests = drive(us.read("t1"), httpx.Response(401), ok(task()))
     assert isinstance(got, Snapshot)
     assert requests[0] is not requests[1]
-    assert isinstance(drive(US.read("t1"), httpx.Response(401), httpx.Response(401))[0], Unknown)
+    assert isinstance(drive(us.read("t1"), httpx.Response(401), httpx.Response(401))[0], Unknown)
 
 
-def test_error_bodies() -> None:
+def test_error_bodies(us: Workiva) -> None:
     """The platform's and OAuth's, and whatever a proxy says; never more than an excerpt."""
     cases = [
         ({"code": "404NotFound", "message": "no such task", "target": "taskId"}, "404NotFound", "no such task"),
@@ -223,9 +200,9 @@ def test_error_bodies() -> None:
     ]
     for body, code, text in cases:
         answer = httpx.Response(404, content=json.dumps(body, separators=(",", ":")))
-        assert drive(US.read("t1"), answer)[0] == Gone(Fact("answer", 404, code, text))
+        assert drive(us.read("t1"), answer)[0] == Gone(Fact("answer", 404, code, text))
     page = httpx.Response(502, content=b"<html>\n  <b>Bad\n gateway</b>", headers={"content-type": "text/html; charset=base64"})
-    assert drive(US.read("t1"), page)[0] == Unknown(Fact("answer", 502, None, "<html> <b>Bad gateway</b>"))
+    assert drive(us.read("t1"), page)[0] == Unknown(Fact("answer", 502, None, "<html> <b>Bad gateway</b>"))
 
 
 @pytest.mark.parametrize(
@@ -256,15 +233,15 @@ def test_retry_after_without_a_clock() -> None:
 # ---------------------------------------------------------------- reading a task
 
 
-def test_the_example_of_the_documentation() -> None:
-    got, _ = drive(US.read(SEED["id"]), ok(SEED))
+def test_the_example_of_the_documentation(us: Workiva) -> None:
+    got, _ = drive(us.read(EXAMPLE["id"]), ok(EXAMPLE))
     assert isinstance(got, Snapshot)
     (step,) = got.steps
     (response,) = step.responses
-    assert (got.task, got.title, got.status, got.awaiting, got.done) == (SEED["id"], "Review Document", "Awaiting Approval", True, False)
+    assert (got.task, got.title, got.status, got.awaiting, got.done) == (EXAMPLE["id"], "Review Document", "Awaiting Approval", True, False)
     assert got.due == times.parse("2019-10-30T00:00:00Z")
     assert got.modified == times.parse("2019-10-29T15:03:27Z")
-    assert (got.modified_by, got.date, got.url) == (None, AT, SEED["sourceUrl"])
+    assert (got.modified_by, got.date, got.url) == (None, AT, EXAMPLE["sourceUrl"])
     assert got.assignees == ("V1ZVd2VyFzU3NiQ1NDA4NjIzNzk2MjD",)
     assert (step.mode, step.due) == ("one", None)
     assert step.participants == ("V0ZVc2VyHzY0MTI5NzM0MzkxODg5OTI", "V0ZVc2VyHzU0MDg3OTc0MDE4MDg4OTY")
@@ -272,12 +249,12 @@ def test_the_example_of_the_documentation() -> None:
     assert (response.action, response.comment, response.at) == ("reject", "please refine", times.parse("2023-06-11T13:00:00Z"))
 
 
-def test_the_schema_says_it_otherwise() -> None:
+def test_the_schema_says_it_otherwise(us: Workiva) -> None:
     """`dueDate` and `user.id` read to the same as `dueAt` and `user_id`."""
-    other = json.loads(json.dumps(SEED).replace('"dueAt"', '"dueDate"'))
+    other = json.loads(json.dumps(EXAMPLE).replace('"dueAt"', '"dueDate"'))
     created = other["approvalSteps"][0]["responses"][0]["created"]
     created["user"] = {"id": created.pop("user_id")}
-    assert drive(US.read(SEED["id"]), ok(other))[0] == drive(US.read(SEED["id"]), ok(SEED))[0]
+    assert drive(us.read(EXAMPLE["id"]), ok(other))[0] == drive(us.read(EXAMPLE["id"]), ok(EXAMPLE))[0]
 
 
 @pytest.mark.parametrize(
@@ -293,17 +270,19 @@ def test_the_schema_says_it_otherwise() -> None:
         ("Something New", False, False),
     ],
 )
-def test_status(status: str, awaiting: bool, done: bool) -> None:
-    got = read(task(status=status))
+def test_status(status: str, awaiting: bool, done: bool, us: Workiva) -> None:
+    got = read(us, task(status=status))
     assert (got.awaiting, got.done, got.status) == (awaiting, done, status)
 
 
-def test_lenient() -> None:
+def test_lenient(us: Workiva) -> None:
     """Nulls, unknown fields and missing lists are nothing special."""
-    got = read(task(approvalSteps=None, assignees=None, modified=None, dueDate=None, location=None, brandNew=[1], title=None, sourceUrl=5))
+    got = read(
+        us, task(approvalSteps=None, assignees=None, modified=None, dueDate=None, location=None, brandNew=[1], title=None, sourceUrl=5)
+    )
     assert got == Snapshot("t1", "", "Awaiting Approval", True, False, (), date=AT)
     step = {"completionMode": "ALL", "participants": None, "responses": None, "x": 1}
-    assert read(task(approvalSteps=[step])).steps[0].responses == ()
+    assert read(us, task(approvalSteps=[step])).steps[0].responses == ()
 
 
 @pytest.mark.parametrize(
@@ -322,10 +301,10 @@ def test_lenient() -> None:
         ({"user": {"id": "u"}, "user_id": "v"}, None),
     ],
 )
-def test_author(created: Any, actor: str | None) -> None:
+def test_author(created: Any, actor: str | None, us: Workiva) -> None:
     """An author that cannot be read is None: such a response is never taken for ours (A14)."""
     step = {"completionMode": "ONE", "participants": [{"id": "u"}], "responses": [{"action": "APPROVE", "created": created}]}
-    assert read(task(approvalSteps=[step])).steps[0].responses[0].actor == actor
+    assert read(us, task(approvalSteps=[step])).steps[0].responses[0].actor == actor
 
 
 @pytest.mark.parametrize(
@@ -338,20 +317,20 @@ def test_author(created: Any, actor: str | None) -> None:
         ("America/Chicago", "2026-11-30T00:00:00Z", "2026-11-30T00:00:00Z"),
     ],
 )
-def test_due(zone: str, due: str, at: str) -> None:
+def test_due(zone: str, due: str, at: str, version: str) -> None:
     """A day without a time ends when that day ends where the account is."""
-    got = read(task(dueDate=due), Workiva(HOST, timezone=zone))
+    got = read(Workiva(HOST, version, timezone=zone), task(dueDate=due))
     assert got.due == times.parse(at)
 
 
 @pytest.mark.parametrize("due", ["9999-12-31", "2026-13-01", "0001-01-01T00:00:00+23:59", "2026-11-30T00:00:00", "soon", "", 5, {}])
-def test_due_that_is_none(due: Any) -> None:
-    assert read(task(dueDate=due)).due is None
+def test_due_that_is_none(due: Any, us: Workiva) -> None:
+    assert read(us, task(dueDate=due)).due is None
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "//x", "", "data:text/html,x"])
-def test_no_link_to_follow(url: str) -> None:
-    assert read(task(sourceUrl=url)).url is None
+def test_no_link_to_follow(url: str, us: Workiva) -> None:
+    assert read(us, task(sourceUrl=url)).url is None
 
 
 @pytest.mark.parametrize(
@@ -368,17 +347,17 @@ def test_no_link_to_follow(url: str) -> None:
         {"assignees": "u"},
     ],
 )
-def test_what_nothing_may_be_decided_on(changes: dict[str, Any]) -> None:
+def test_what_nothing_may_be_decided_on(changes: dict[str, Any], us: Workiva) -> None:
     """Steps that cannot be read make the task unreadable: any guess might approve the wrong one."""
-    got = read(task(**changes))
+    got = read(us, task(**changes))
     assert isinstance(got, Unknown)
     assert got.fact.what == "unreadable"
 
 
-def test_text_that_no_database_holds() -> None:
-    assert read(task(title="a\x00b")).title == "a\ufffdb"
+def test_text_that_no_database_holds(us: Workiva) -> None:
+    assert read(us, task(title="a\x00b")).title == "a\ufffdb"
     answer = httpx.Response(200, content=json.dumps(task(title="\ud800")))
-    assert drive(US.read("t1"), answer)[0].title == "?"
+    assert drive(us.read("t1"), answer)[0].title == "?"
 
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
@@ -405,21 +384,21 @@ near = st.fixed_dictionaries(
 
 
 @given(near | values)
-def test_nothing_raises(value: Any) -> None:
+def test_nothing_raises(us: Workiva, value: Any) -> None:
     """Whatever JSON comes back: an outcome. And what is read can be written down."""
     body = json.dumps(value)
-    for flow in (US.read("t1"), US.send(Order("t1", "approve")), US.changes(0.0)):
+    for flow in (us.read("t1"), us.send(Order("t1", "approve")), us.changes(0.0)):
         got, _ = drive(flow, httpx.Response(200, content=body))
         assert isinstance(got, Snapshot | Unknown | Applied | InDoubt | Page)
         repr(got).encode()
-    page, _ = drive(US.changes(None), httpx.Response(200, content=json.dumps({"data": value, "@nextLink": value})))
+    page, _ = drive(us.changes(None), httpx.Response(200, content=json.dumps({"data": value, "@nextLink": value})))
     assert isinstance(page, Page | Unknown)
 
 
 @given(st.binary(max_size=60), st.integers(200, 599), st.dictionaries(st.sampled_from(["date", "retry-after"]), st.text(max_size=30)))
-def test_no_bytes_raise(content: bytes, status: int, headers: dict[str, str]) -> None:
+def test_no_bytes_raise(us: Workiva, content: bytes, status: int, headers: dict[str, str]) -> None:
     fields = [(k.encode(), v.encode("utf-8", "replace")) for k, v in headers.items()]
-    flows: list[Callable[[], Flow[Any]]] = [lambda: US.send(Order("t1", "approve")), lambda: US.credentials("jane").fetch()]
+    flows: list[Callable[[], Flow[Any]]] = [lambda: us.send(Order("t1", "approve")), lambda: us.credentials("jane").fetch()]
     for flow in flows:
         drive(flow(), httpx.Response(status, content=content, headers=fields))
 
@@ -431,37 +410,37 @@ def row(name: str, modified: str) -> dict[str, Any]:
     return task(id=name, modified={"dateTime": modified})
 
 
-def test_feed_query() -> None:
-    request = next(US.changes(AT))
-    assert request.url.path == "/tasks"
+def test_feed_query(us: Workiva) -> None:
+    request = next(us.changes(AT))
+    assert str(request.url).startswith(tasks(us) + "?")
     assert dict(request.url.params) == {
         "$filter": "modified.dateTime ge '2026-11-22T09:00:00.000Z'",
         "$orderBy": "modified.dateTime asc",
         "$maxpagesize": "500",
     }
-    assert "$filter" not in next(US.changes(None)).url.params
+    assert "$filter" not in next(us.changes(None)).url.params
 
 
-def test_last_page() -> None:
-    got, _ = drive(US.changes(None), ok({"data": [row("a", "2026-11-22T08:00:00Z"), row("b", "2026-11-22T08:30:00Z")]}))
+def test_last_page(us: Workiva) -> None:
+    got, _ = drive(us.changes(None), ok({"data": [row("a", "2026-11-22T08:00:00Z"), row("b", "2026-11-22T08:30:00Z")]}))
     assert isinstance(got, Page)
     assert ([s.task for s in got.snapshots], got.cursor, got.date) == (["a", "b"], None, AT)
 
 
-def test_next_page_is_a_new_query() -> None:
+def test_next_page_is_a_new_query(us: Workiva) -> None:
     """From the last time of this page: rows that move to the end meanwhile make no hole."""
-    body = {"data": [row("a", "2026-11-22T08:00:00Z"), row("b", "2026-11-22T08:30:00Z")], "@nextLink": HOST + "/tasks?$next=x"}
-    got, _ = drive(US.changes(AT - 7200), ok(body))
-    request = next(US.changes(AT - 7200, got.cursor))
+    body = {"data": [row("a", "2026-11-22T08:00:00Z"), row("b", "2026-11-22T08:30:00Z")], "@nextLink": tasks(us) + "?$next=x"}
+    got, _ = drive(us.changes(AT - 7200), ok(body))
+    request = next(us.changes(AT - 7200, got.cursor))
     assert request.url.params["$filter"] == "modified.dateTime ge '2026-11-22T08:30:00.000Z'"
 
 
-def test_equal_times_follow_the_link() -> None:
-    body = {"data": [row("a", "2026-11-22T08:00:00Z"), row("b", "2026-11-22T08:00:00Z")], "@nextLink": HOST + "/tasks?$next=x%2By"}
-    got, _ = drive(US.changes(AT - 7200), ok(body))
-    assert str(next(US.changes(AT - 7200, got.cursor)).url) == HOST + "/tasks?$next=x%2By"
-    relative, _ = drive(US.changes(None), ok(body | {"@nextLink": "/tasks?$next=z"}))
-    assert str(next(US.changes(None, relative.cursor)).url) == HOST + "/tasks?$next=z"
+def test_equal_times_follow_the_link(us: Workiva) -> None:
+    body = {"data": [row("a", "2026-11-22T08:00:00Z"), row("b", "2026-11-22T08:00:00Z")], "@nextLink": tasks(us) + "?$next=x%2By"}
+    got, _ = drive(us.changes(AT - 7200), ok(body))
+    assert str(next(us.changes(AT - 7200, got.cursor)).url) == tasks(us) + "?$next=x%2By"
+    relative, _ = drive(us.changes(None), ok(body | {"@nextLink": tasks(us).removeprefix(HOST) + "?$next=z"}))
+    assert str(next(us.changes(None, relative.cursor)).url) == tasks(us) + "?$next=z"
 
 
 @pytest.mark.parametrize(
@@ -477,36 +456,36 @@ def test_equal_times_follow_the_link() -> None:
         "http://[",
     ],
 )
-def test_link_to_elsewhere(link: str) -> None:
+def test_link_to_elsewhere(link: str, us: Workiva) -> None:
     """Our token would go where it leads: nothing is asked, and the reason is told. A stored cursor is checked again."""
     body = {"data": [row("a", "2026-11-22T08:00:00Z")], "@nextLink": link}
-    got, requests = drive(US.changes(None), ok(body))
+    got, requests = drive(us.changes(None), ok(body))
     assert isinstance(got, Unknown)
     assert "another scheme, host or port" in str(got.fact)
     assert len(requests) == 1
-    got, requests = drive(US.changes(None, "next " + link))
+    got, requests = drive(us.changes(None, "next " + link))
     assert isinstance(got, Unknown)
     assert requests == []
 
 
-def test_feed_that_does_not_obey() -> None:
+def test_feed_that_does_not_obey(us: Workiva) -> None:
     """A filter or an order that is ignored would be read for ever, or with holes."""
     older = ok({"data": [row("a", "2026-11-22T07:00:00Z")]})
-    got, _ = drive(US.changes(AT), older)
+    got, _ = drive(us.changes(AT), older)
     assert "$filter" in str(got.fact)
     turned = ok({"data": [row("a", "2026-11-22T08:00:00Z"), row("b", "2026-11-22T07:00:00Z")]})
-    got, _ = drive(US.changes(None), turned)
+    got, _ = drive(us.changes(None), turned)
     assert "$orderBy" in str(got.fact)
 
 
 @pytest.mark.parametrize("body", [{}, {"data": None}, {"data": []}])
-def test_empty_feed(body: dict[str, Any]) -> None:
-    assert drive(US.changes(None), ok(body))[0] == Page((), None, AT)
+def test_empty_feed(body: dict[str, Any], us: Workiva) -> None:
+    assert drive(us.changes(None), ok(body))[0] == Page((), None, AT)
 
 
-def test_feed_asks_again_after_a_401() -> None:
-    assert drive(US.changes(None), httpx.Response(401), ok({"data": []}))[0] == Page((), None, AT)
-    assert isinstance(drive(US.changes(None), httpx.Response(503))[0], Unknown)
+def test_feed_asks_again_after_a_401(us: Workiva) -> None:
+    assert drive(us.changes(None), httpx.Response(401), ok({"data": []}))[0] == Page((), None, AT)
+    assert isinstance(drive(us.changes(None), httpx.Response(503))[0], Unknown)
 
 
 # ---------------------------------------------------------------- tokens
@@ -530,8 +509,8 @@ def test_scope() -> None:
 
 
 @pytest.mark.parametrize("asked", [None, "x", 0, -5, "nan", "inf", [], 10**400])
-def test_lifetime_that_is_none(asked: Any) -> None:
-    token, _ = drive(US.credentials("jane").fetch(), ok({"access_token": "abc", "expires_in": asked}))
+def test_lifetime_that_is_none(asked: Any, us: Workiva) -> None:
+    token, _ = drive(us.credentials("jane").fetch(), ok({"access_token": "abc", "expires_in": asked}))
     assert token == Token("abc", LIFETIME)
 
 
@@ -539,14 +518,14 @@ def test_lifetime_that_is_none(asked: Any) -> None:
     "body",
     [{}, [], {"access_token": None}, {"access_token": "a b"}, {"access_token": "ä"}, {"access_token": "a", "token_type": "mac"}],
 )
-def test_no_token(body: Any) -> None:
-    got, _ = drive(US.credentials("jane").fetch(), ok(body))
+def test_no_token(body: Any, us: Workiva) -> None:
+    got, _ = drive(us.credentials("jane").fetch(), ok(body))
     assert isinstance(got, Fact)
     assert (got.what, got.status) == ("token", 200)
 
 
-def test_token_refused() -> None:
+def test_token_refused(us: Workiva) -> None:
     """OAuth's own error body; a secret that it echoes is blotted out."""
     answer = httpx.Response(401, json={"error": "invalid_client", "error_description": "wrong secret s3cr3t"}, headers={"retry-after": "3"})
-    got, _ = drive(US.credentials("jane").fetch(), answer)
+    got, _ = drive(us.credentials("jane").fetch(), answer)
     assert got == Fact("token", 401, "invalid_client", "wrong secret …", 3.0)

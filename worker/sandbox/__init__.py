@@ -12,5 +12,7 @@ The tags in brackets name the published source of a fact:
     [WPC]   the PyPI client `workiva-platform-client` 0.1.0, generated from spec 1.3283.0
     [SEED]  2022-01-01/submittaskaction.html      [P-list] …/getprototypetasks.html      [P-patch] …/partiallyupdateprototypetaskbyid.html
     [P-obj] 2022-01-01/prototypetasks.html        [L-obj]  …/tasks.html (legacy)         [AUTH]    …/authentication.html
+    [ERR]   2022-01-01/errors.html        [P-create] …/createprototypetask.html    [26-sus] 2026-01-01/sustainability-guide.html
+    [L-gen] a client generated from the legacy specification
     [VER]   2022-01-01/versioning.html            [26-lim] 2026-01-01/limits.html        [26-help] 2026-01-01/helpers.html
 """

@@ -186,6 +186,52 @@ ASSUMPTIONS = (
         (),
     ),
     Assumption(30, "A task with no approval step is completed by SUBMIT.", "not told"),
+    Assumption(
+        31,
+        "A version serves its own paths only: `/tasks` asked for as 2022-01-01, and `/prototype/platform/tasks` as 2026-01-01, are 404; "
+        "`any`: the path decides.",
+        "`X-Version` routes a request [VER]; what a path of the other version answers is not told, and mixing is not supported [26-sus]",
+        "version_paths",
+        ("own", "any"),
+    ),
+    Assumption(
+        32,
+        "The token endpoint of 2026-01-01 reads the form only; that of 2022-01-01 JSON and HTTP Basic, too.",
+        "2026: a form [OAS]; 2022: a form or JSON [AUTH], Basic in an older page; that 2026 refuses the others is not told",
+        "token_ways",
+        ("documented", "any"),
+    ),
+    Assumption(
+        33,
+        "A token of either token endpoint is good for both versions.",
+        "the OpenAPI document of 2026 names the endpoint of 2022 as its tokenUrl [OAS]; the reverse is not told",
+        "tokens_shared",
+        (True, False),
+    ),
+    Assumption(
+        34,
+        "Errors of 2022-01-01 have the codes of 2026-01-01 without the number, but BadArgument for 400; they have no documentationUrl and "
+        "no version.",
+        "the fields and the one example BadArgument are published [ERR], the other codes are not",
+    ),
+    Assumption(
+        35,
+        "Both versions list by the same rules: filters, sort orders and visibility as published for 2022-01-01, page sizes 1 to 1000 as "
+        "published for 2026-01-01.",
+        "each page tells half of it [P-list][OAS]",
+    ),
+    Assumption(
+        36,
+        "2022-01-01 has GET and DELETE of one task, too; POST answers 201 and DELETE 204.",
+        "these two pages were not to be had; inferred from the others and from 2026-01-01",
+    ),
+    Assumption(
+        37,
+        "The status of a task with a single step moves by actions only, as that of any other; PATCH of `/status` is 400.",
+        "'can only be updated for tasks with a single approval step' [SEED] beside a table of paths without it [P-patch]",
+        "status_patch",
+        (False, True),
+    ),
 )
 
 
@@ -211,6 +257,10 @@ class Switches:
     modified_user: bool = True
     quotes: str = "any"
     requests_per_second: int = 0
+    version_paths: str = "own"
+    token_ways: str = "documented"
+    tokens_shared: bool = True
+    status_patch: bool = False
 
     def turned(self, **changes: Any) -> "Switches":
         """These switches with some turned. Raises ValueError naming a switch or a value that does not exist."""

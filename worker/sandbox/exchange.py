@@ -87,5 +87,5 @@ class Upstream(Protocol):
     def expire(self, request: Request) -> None:
         """The request's token is valid no longer."""
 
-    def error(self, status: int, message: str = "", **headers: str) -> Response:
-        """An error in the upstream's own shape."""
+    def error(self, status: int, message: str = "", to: Request | None = None, **headers: str) -> Response:
+        """An error in the upstream's own shape, as an answer to that request."""

@@ -255,19 +255,19 @@ class Faulty:
             return Delivery("refuse", wait=1.0 if fault.seconds is None else fault.seconds)
         if fault.what == "throttle":
             after = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
-            return Delivery("answer", self.upstream.error(429, "too many requests", **after))
+            return Delivery("answer", self.upstream.error(429, "too many requests", request, **after))
         if fault.what == "late":
             later = self._later(request, fault.seconds or 0, stale)
             if fault.status is None:
                 return Delivery("reset", pending=later)
-            return Delivery("answer", self._status(fault, fault.status), pending=later)
+            return Delivery("answer", self._status(fault, fault.status, request), pending=later)
         if fault.what == "slow":
             return self._slow(request, fault, stale)
         if fault.what in EITHER and fault.when == "before":
-            return self._struck(fault, None)
-        return self._struck(fault, self.upstream(request, stale=stale))
+            return self._struck(fault, request, None)
+        return self._struck(fault, request, self.upstream(request, stale=stale))
 
-    def _struck(self, fault: Fault, done: Response | None) -> Delivery:
+    def _struck(self, fault: Fault, request: Request, done: Response | None) -> Delivery:
         """The effect has taken place (done) or never will (None); this is what the requester gets of it."""
         match fault.what:
             case "reset":
@@ -277,7 +277,7 @@ class Faulty:
             case "stall":
                 return Delivery("stall", done, 3600.0 if fault.seconds is None else fault.seconds)
             case "status":
-                return Delivery("answer", self._status(fault, fault.status or 503))
+                return Delivery("answer", self._status(fault, fault.status or 503, request))
             case "malformed":
                 return Delivery("answer", _with_body(done, b"<html>Bad gateway</html"))
             case "bad_gzip":
@@ -292,7 +292,7 @@ class Faulty:
 
     def _slow(self, request: Request, fault: Fault, stale: Stale | None) -> Delivery:
         seconds = fault.seconds or 0.0
-        cut = self.upstream.error(504, "the request took too long") if seconds > self.cutoff else None
+        cut = self.upstream.error(504, "the request took too long", request) if seconds > self.cutoff else None
         wait = min(seconds, self.cutoff)
         if fault.when == "after":
             done = self.upstream(request, stale=stale)
@@ -305,13 +305,13 @@ class Faulty:
         self.pending.append(later)
         return later
 
-    def _status(self, fault: Fault, status: int) -> Response:
+    def _status(self, fault: Fault, status: int, request: Request) -> Response:
         headers = {}
         if fault.location is not None:
             headers["Location"] = fault.location
         if fault.retry_after is not None:
             headers["Retry-After"] = str(fault.retry_after)
-        return self.upstream.error(status, "by a fault of the sandbox", **headers)
+        return self.upstream.error(status, "by a fault of the sandbox", request, **headers)
 
     def _people(self, request: Request, bending: list[Fault], when: str) -> None:
         task = self.upstream.task_of(request)

@@ -202,6 +202,8 @@ def change(task: Task, fields: Mapping[str, Any], user: str, at: float, rules: S
     """A PATCH: fields of Task, already read. It may begin a new round (11)."""
     if task.location is not None and fields.get("location", task.location) != task.location:
         return Refusal(400, "a location that is attached cannot be changed", "/location")  # (12)
+    if "status" in fields:
+        return _set(task, fields["status"], user, at, rules)
     if "steps" in fields:
         fields = {**fields, "steps": _carried(task.steps, fields["steps"])}
     now = replace(task, **fields, modified_at=at, modified_by=user)
@@ -211,6 +213,15 @@ def change(task: Task, fields: Mapping[str, Any], user: str, at: float, rules: S
     if now.status == AWAITING and now.active is None and now.steps:
         now = replace(now, status=rules.final_status)  # (13)
     return Effect(now)
+
+
+def _set(task: Task, status: str, user: str, at: float, rules: Switches) -> Effect | Refusal:
+    """A PATCH of the status, which the texts allow for a task of a single step and the table of paths does not (37)."""
+    if len(task.steps) > 1 or status not in {CREATED, AWAITING, RETURNED, CANCELLED, COMPLETED}:
+        return Refusal(400, "the status of a task with several steps moves by actions only", "/status")
+    moved = replace(task, modified_at=at, modified_by=user)
+    begins = status == AWAITING and task.steps and task.status != AWAITING
+    return Effect(_begin(moved, rules) if begins else replace(moved, status=status))
 
 
 def _carried(old: tuple[Step, ...], new: tuple[Step, ...]) -> tuple[Step, ...]:

@@ -126,17 +126,18 @@ def fields_of(body: Any) -> dict[str, Any]:
 
 
 PATCHABLE = frozenset({"approvalSteps", "assignees", "description", "dueDate", "location", "owner", "title"})
-"""[P-patch]. `/status` is not among them."""
+"""[P-patch]. `/status` is not among them (37)."""
 
 
-def changes_of(body: Any) -> dict[str, Any]:
+def changes_of(body: Any, rules: Switches) -> dict[str, Any]:
     """The fields that a JSON Patch replaces [P-patch]: `replace` only, so there is no `test` to make it conditional."""
     if not isinstance(body, list) or not all(isinstance(each, dict) for each in body):
         raise BadShapeError("body", "a patch is an array of operations")
+    patchable = PATCHABLE | {"status"} if rules.status_patch else PATCHABLE
     found: dict[str, Any] = {}
     for each in body:
         name = str(each.get("path", "")).removeprefix("/")
-        if each.get("op") != "replace" or name not in PATCHABLE or "value" not in each:
+        if each.get("op") != "replace" or name not in patchable or "value" not in each:
             raise BadShapeError(str(each.get("path")), f"{each.get('op')} of {each.get('path')} is not supported")
         key, value = field_of(name, each["value"])
         found[key] = value
@@ -146,7 +147,7 @@ def changes_of(body: Any) -> dict[str, Any]:
 def field_of(name: str, value: Any) -> tuple[str, Any]:
     """One field, from its name on the wire to ours."""
     match name:
-        case "title" | "owner":
+        case "title" | "owner" | "status":
             if not isinstance(value, str) or not value:
                 raise BadShapeError(name, f"{name} is a text")
             return name, value
@@ -191,10 +192,10 @@ def _date(value: Any, target: str) -> str | None:
     if value is None:
         return None
     try:
-        instant(value)
+        at = instant(value)
     except (TypeError, ValueError):
         raise BadShapeError(target, f"{target} is a date-time with an offset") from None
-    return str(value)
+    return str(value) if str(value).endswith("Z") else written(at, 0 if at.is_integer() else 3)  # "converted to UTC" [WPC]
 
 
 def made(spec: Mapping[str, Any], *, id_: str, owner: str, at: float) -> Task:

@@ -1,18 +1,19 @@
 """The Workiva Platform API as a function: a request in, its effect on the workspace, a response out.
 
-2026-01-01 [OAS]: GET and POST /tasks; GET, PATCH and DELETE /tasks/{id}; POST /tasks/{id}/actionSubmission (synchronous: 200 and the task);
-the token endpoint of both versions. No idempotency key, no ETag, no precondition: the OpenAPI document has none of them, so headers that
-ask for one are ignored here too.
+2026-01-01 [OAS]: GET and POST /tasks; GET, PATCH and DELETE /tasks/{id}; POST /tasks/{id}/actionSubmission (synchronous: 200 and the task).
+2022-01-01: the same under /prototype/platform [SEED][P-list][P-create][P-patch], one task's GET and DELETE by inference (36). A token
+endpoint for each. No idempotency key, no ETag, no precondition: the OpenAPI document has none of them, so headers that ask for one are
+ignored here too.
 
-A family of endpoints is a version and the path it lives under. Without `X-Version` a request is routed to 2022-01-01 [VER]; that version's
-`/prototype/platform/tasks` would be one more line of FAMILIES.
+A family of endpoints is a version and what differs between the versions; both show the same tasks in the same JSON [SEED][OAS]. Without
+`X-Version` a request is routed to 2022-01-01 [VER]. That version's other family, /platform/v1, takes no actions [L-gen] and is not here.
 """
 
 import base64
 import binascii
 import email.utils
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -28,13 +29,26 @@ from worker.sandbox.workspace import Workspace
 DEFAULT_VERSION = "2022-01-01"
 """What a request without `X-Version` is routed to, until 2029 [VER]."""
 
-FAMILIES: Mapping[str, str] = {"2026-01-01": "/tasks"}
-"""Version -> where its tasks live."""
 
-VERSIONS = frozenset({DEFAULT_VERSION, *FAMILIES})
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What differs between two versions: where tasks live; where a token is asked for, and how; how an error looks."""
 
-TOKEN_PATHS = frozenset({"/oauth2/token", "/iam/v1/oauth2/token"})
-"""The one of 2026 [OAS] and the one of 2022 [AUTH], which the OpenAPI document still names as tokenUrl."""
+    tasks: str
+    token: str
+    asked_by: frozenset[str]
+    codes: Callable[[int], str]
+    more: Mapping[str, str | None]
+
+
+def _numbered(status: int) -> str:
+    return CODES.get(status, f"{status}Error")
+
+
+def _named(status: int) -> str:
+    # BadArgument is the published example [ERR], the other words are 2026's (34).
+    return "BadArgument" if status == 400 else _numbered(status).lstrip("0123456789")
+
 
 SCOPES = frozenset({"task:read", "task:write"})
 
@@ -52,6 +66,24 @@ CODES: Mapping[int, str] = {
     503: "503ServiceUnavailable",
 }
 """The published ones [OAS ErrorResponse]; others are made in their manner."""
+
+FAMILIES: Mapping[str, Family] = {
+    "2026-01-01": Family(
+        tasks="/tasks",
+        token="/oauth2/token",
+        asked_by=frozenset({"form"}),  # [OAS]
+        codes=_numbered,
+        more={"documentationUrl": None, "version": "2026-01-01"},  # [OAS ErrorResponse]
+    ),
+    "2022-01-01": Family(
+        tasks="/prototype/platform/tasks",
+        token="/iam/v1/oauth2/token",  # [AUTH]; the OpenAPI document of 2026 still names it as its tokenUrl
+        asked_by=frozenset({"form", "json", "basic"}),  # [AUTH]; Basic is an older page's
+        codes=_named,
+        more={},  # [ERR]: code, message, target, details
+    ),
+}
+NEWEST = next(iter(FAMILIES))
 
 _NEEDS = {
     "list": "task:read",
@@ -72,14 +104,16 @@ class _Grant:
     user: str
     scopes: frozenset[str]
     until: float
+    version: str
+    """Of the endpoint that gave it."""
 
 
 class _StopError(Exception):
-    """Left at once, with this answer."""
+    """Left at once: refused."""
 
-    def __init__(self, response: Response) -> None:
-        super().__init__(response.status)
-        self.response = response
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.status)
+        self.refusal = refusal
 
 
 class Workiva:
@@ -102,11 +136,12 @@ class Workiva:
         self._turn += 1
         turn = f"r{self._turn}"
         try:
-            response = self._serve(request, self.now() if arrived is None else arrived, stale, turn)
+            done = self._throttled(request) or self._serve(request, self.now() if arrived is None else arrived, stale, turn)
         except _StopError as stop:
-            response = stop.response
+            done = stop.refusal
         except BadShapeError as bad:
-            response = self._failed(400, str(bad), bad.target)
+            done = Refusal(400, str(bad), bad.target)
+        response = _refused(done, request) if isinstance(done, Refusal) else done
         # Answers carry a Date, as any HTTP answer does; it is the upstream's own clock. The request's number is the journal's.
         return Response(response.status, {"Date": _date(int(self.now())), "X-Sandbox-Request": turn, **response.headers}, response.body)
 
@@ -130,7 +165,7 @@ class Workiva:
         if user is None:
             return self.error(409, f"nobody could {action} now")
         done = self.workspace.act(task, action, user, comment, by="person")
-        return self._refused(done) if isinstance(done, Refusal) else answer(200, shapes.truth_json(done))
+        return _refused(done) if isinstance(done, Refusal) else answer(200, shapes.truth_json(done))
 
     def edit(self, task: str, operations: Any) -> Response:
         """A JSON Patch by the owner."""
@@ -138,10 +173,10 @@ class Workiva:
         if found is None:
             return self.error(404)
         try:
-            done = self.workspace.change(task, shapes.changes_of(operations), found.owner, by="person")
+            done = self.workspace.change(task, shapes.changes_of(operations, self.workspace.switches), found.owner, by="person")
         except BadShapeError as bad:
-            return self._failed(400, str(bad), bad.target)
-        return self._refused(done) if isinstance(done, Refusal) else answer(200, shapes.truth_json(done))
+            done = Refusal(400, str(bad), bad.target)
+        return _refused(done) if isinstance(done, Refusal) else answer(200, shapes.truth_json(done))
 
     def expire(self, request: Request) -> None:
         """The request's token, now."""
@@ -151,53 +186,49 @@ class Workiva:
         """Every token, now."""
         self._grants.clear()
 
-    def error(self, status: int, message: str = "", **headers: str) -> Response:
-        """ErrorResponse [OAS]."""
-        response = self._failed(status, message)
+    def error(self, status: int, message: str = "", to: Request | None = None, **headers: str) -> Response:
+        """The error body of the version that the request asked for."""
+        response = _refused(Refusal(status, message), to)
         return Response(status, {**response.headers, **headers}, response.body)
 
     # ---- the API
 
-    def _serve(self, request: Request, arrived: float, stale: Stale | None, turn: str) -> Response:
-        self._throttle()
+    def _serve(self, request: Request, arrived: float, stale: Stale | None, turn: str) -> Response | Refusal:
         if len(request.body) > LARGEST:
-            return self._failed(413, f"a body has at most {LARGEST} bytes")  # (24)
+            return Refusal(413, f"a body has at most {LARGEST} bytes")  # (24)
         route, id_ = self._routed(request)
         if route == "token":
             return self._token(request)
-        if request.headers.get("x-version", DEFAULT_VERSION) not in VERSIONS:
-            return self._failed(400, "no such version", "X-Version")  # (23)
+        if _version(request) not in FAMILIES:
+            return Refusal(400, "no such version", "X-Version")  # (23)
         if route == "unknown":
-            return self._failed(404, f"no {request.method} {request.path} in version {request.headers.get('x-version', DEFAULT_VERSION)}")
+            return Refusal(404, f"no {request.method} {request.path} in version {_version(request)}")
         grant = self._grant(request, arrived)
         if _NEEDS[route] not in grant.scopes:
-            return self._failed(403, f"needs the scope {_NEEDS[route]}")
+            return Refusal(403, f"needs the scope {_NEEDS[route]}")
         match route:
             case "list":
                 return self._list(request, stale)
             case "create":
                 return self._task(self.workspace.create(shapes.fields_of(_json(request)), grant.user, turn), 201)
             case "read":
-                task = self.workspace.look(id_ or "", stale)
-                return self._failed(404, "no such task", "taskId") if task is None else self._task(task)
+                return self._task(self.workspace.look(id_ or "", stale) or Refusal(404, "no such task", "taskId"))
             case "change":
-                done = self.workspace.change(id_ or "", shapes.changes_of(_json(request)), grant.user, request=turn)
-                return self._refused(done) if isinstance(done, Refusal) else self._task(done)
+                changes = shapes.changes_of(_json(request), self.workspace.switches)
+                return self._task(self.workspace.change(id_ or "", changes, grant.user, request=turn))
             case "delete":
-                refusal = self.workspace.remove(id_ or "", grant.user, turn)
-                return self._refused(refusal) if refusal else answer(204)
+                return self.workspace.remove(id_ or "", grant.user, turn) or answer(204)
             case _:
                 return self._act(request, id_ or "", grant, turn)
 
-    def _act(self, request: Request, id_: str, grant: _Grant, turn: str) -> Response:
+    def _act(self, request: Request, id_: str, grant: _Grant, turn: str) -> Response | Refusal:
         body = _json(request)
         if not isinstance(body, dict) or not isinstance(body.get("action"), str):
             raise BadShapeError("action", "an action is an object with the field action")
         comment = body.get("comment")
         if comment is not None and not isinstance(comment, str):
             raise BadShapeError("comment", "a comment is a text")
-        done = self.workspace.act(id_, body["action"], grant.user, comment, request=turn)
-        return self._refused(done) if isinstance(done, Refusal) else self._task(done)
+        return self._task(self.workspace.act(id_, body["action"], grant.user, comment, request=turn))
 
     def _list(self, request: Request, stale: Stale | None) -> Response:
         tasks, more = page(self.workspace.all(stale), Query.of(request.query), self.workspace.switches.quotes)
@@ -209,12 +240,12 @@ class Workiva:
 
     def _routed(self, request: Request) -> tuple[str, str | None]:
         path = request.path.removeprefix(self.prefix)
-        if path in TOKEN_PATHS and request.method == "POST":
+        if request.method == "POST" and any(path == family.token for family in FAMILIES.values()):
             return "token", None
-        family = FAMILIES.get(request.headers.get("x-version", DEFAULT_VERSION))
-        if family is None or not path.startswith(family):
+        root = self._root(request, path)
+        if root is None:
             return "unknown", None
-        match path.removeprefix(family).split("/"):
+        match path.removeprefix(root).split("/"):
             case [""] if request.method in {"GET", "POST"}:
                 return ("list" if request.method == "GET" else "create"), None
             case ["", id_] if id_ and request.method in _OPERATIONS:
@@ -224,16 +255,27 @@ class Workiva:
             case _:
                 return "unknown", None
 
-    def _task(self, task: Task, status: int = 200) -> Response:
-        return answer(status, shapes.task_json(task, self.workspace.switches, self._turn))
+    def _root(self, request: Request, path: str) -> str | None:
+        """Where tasks live for this request: the version decides, not the path (31)."""
+        family = FAMILIES.get(_version(request))
+        families = FAMILIES.values() if family and self.workspace.switches.version_paths == "any" else filter(None, [family])
+        return next((f.tasks for f in families if path.startswith(f.tasks)), None)
+
+    def _task(self, done: Task | Refusal, status: int = 200) -> Response | Refusal:
+        if isinstance(done, Refusal):
+            return done
+        return answer(status, shapes.task_json(done, self.workspace.switches, self._turn))
 
     # ---- tokens
 
     def _token(self, request: Request) -> Response:
-        """Client credentials, in the form [OAS], as JSON [AUTH] or as HTTP Basic (the older page)."""
-        form = _credentials(request)
+        """Client credentials, in the ways that the endpoint's version documents (32)."""
+        path = request.path.removeprefix(self.prefix)
+        version = next(version for version, family in FAMILIES.items() if path == family.token)
+        ways = frozenset({"form", "json", "basic"}) if self.workspace.switches.token_ways == "any" else FAMILIES[version].asked_by
+        form = _credentials(request, ways)
         if form is None or not form.get("grant_type"):
-            return _iam(400, "invalid_request", "grant_type is missing, or the body cannot be read")
+            return _iam(400, "invalid_request", f"grant_type is missing, or the request is not by {' or '.join(sorted(ways))}")
         if form["grant_type"] != "client_credentials":
             return _iam(400, "unsupported_grant_type", "only client_credentials")
         client = self.workspace.client(form.get("client_id", ""))
@@ -246,48 +288,45 @@ class Workiva:
         token = f"sandbox-token-{self._tokens}"
         if self._tokens % 1000 == 0:  # a sandbox that runs for days
             self._grants = {t: g for t, g in self._grants.items() if g.until > self.now()}
-        self._grants[token] = _Grant(form["client_id"], client.user, scopes, self.now() + self.token_lifetime)
+        self._grants[token] = _Grant(form["client_id"], client.user, scopes, self.now() + self.token_lifetime, version)
         scope = " ".join(sorted(scopes))
         return answer(200, {"access_token": token, "expires_in": int(self.token_lifetime), "scope": scope, "token_type": "bearer"})
 
     def _grant(self, request: Request, arrived: float) -> _Grant:
         grant = self._grants.get(_bearer(request))
         if grant is None or grant.until <= arrived:
-            raise _StopError(self._failed(401, "the token is missing, unknown or expired"))
+            raise _StopError(Refusal(401, "the token is missing, unknown or expired"))
+        if grant.version != _version(request) and not self.workspace.switches.tokens_shared:
+            raise _StopError(Refusal(401, "the token is of another version"))  # (33)
         return grant
 
     def _user_of(self, request: Request) -> str | None:
         grant = self._grants.get(_bearer(request))
         return grant.user if grant else None
 
-    # ---- errors
-
-    def _throttle(self) -> None:
+    def _throttled(self, request: Request) -> Response | None:
         """A standing limit, if one is set (29)."""
         limit = self.workspace.switches.requests_per_second
         second, count = self._second
         self._second = (int(self.now()), count + 1 if second == int(self.now()) else 1)
-        if limit and self._second[1] > limit:
-            raise _StopError(self.error(429, "too many requests", **{"Retry-After": "1"}))
+        over = limit and self._second[1] > limit
+        return self.error(429, "too many requests", request, **{"Retry-After": "1"}) if over else None
 
-    def _refused(self, refusal: Refusal) -> Response:
-        return self._failed(refusal.status, refusal.message, refusal.target)
 
-    def _failed(self, status: int, message: str, target: str | None = None) -> Response:
-        code = CODES.get(status, f"{status}Error")
-        body: dict[str, Any] = {
-            "code": code,
-            "message": message or code,
-            "target": target,
-            "details": [],
-            "documentationUrl": None,
-            "version": "2026-01-01",
-        }
-        return answer(status, body)
+def _version(request: Request) -> str:
+    return request.headers.get("x-version", DEFAULT_VERSION)
+
+
+def _refused(refusal: Refusal, to: Request | None = None) -> Response:
+    """The error body of the version that was asked for; of the newest where that is none."""
+    family = FAMILIES.get(_version(to) if to else NEWEST, FAMILIES[NEWEST])
+    code = family.codes(refusal.status)
+    body: dict[str, Any] = {"code": code, "message": refusal.message or code, "target": refusal.target, "details": [], **family.more}
+    return answer(refusal.status, body)
 
 
 def _iam(status: int, error: str, description: str) -> Response:
-    """The token endpoint has another error body [OAS IamError]."""
+    """The token endpoint has another error body [OAS IamError]; its words and statuses are OAuth's (RFC 6749, 5.2)."""
     return answer(status, {"error": error, "error_description": description, "error_uri": None})
 
 
@@ -301,14 +340,14 @@ def _bearer(request: Request) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _credentials(request: Request) -> dict[str, str] | None:
+def _credentials(request: Request, ways: frozenset[str]) -> dict[str, str] | None:
     try:
         if "json" in request.headers.get("content-type", ""):
-            form = {str(k): str(v) for k, v in json.loads(request.body).items()}
+            form = {str(k): str(v) for k, v in json.loads(request.body).items()} if "json" in ways else None
         else:
             form = dict(parse_qsl(request.body.decode()))
         scheme, _, basic = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "basic":
+        if form is not None and scheme.lower() == "basic" and "basic" in ways:
             # an id of ours may hold a colon, the secret does not
             form["client_id"], _, form["client_secret"] = base64.b64decode(basic).decode().rpartition(":")
     except (ValueError, AttributeError, binascii.Error):
