@@ -52,11 +52,11 @@ bench: .venv/development  ## measure throughput on this machine
 faults: .venv/development  ## kill and cut the parts while they work, and count the doubles
 	@$(BIN)/python -m tests.faults $(ARGS)
 
-servers:  ## RabbitMQ and PostgreSQL: with docker compose, else from the distribution's packages (needs root)
+servers:  ## RabbitMQ, Redis and PostgreSQL: with docker compose, else from the distribution's packages (needs root)
 	@if docker info >/dev/null 2>&1; then \
-	    docker compose up -d --wait rabbitmq postgres; \
+	    docker compose up -d --wait rabbitmq redis postgres; \
 	elif command -v apt-get >/dev/null && test "$$(id -u)" = 0; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq rabbitmq-server postgresql; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq rabbitmq-server redis-server postgresql; \
 	else \
 	    echo "make servers: no container engine answers, and system packages may not be installed here" >&2; exit 1; \
 	fi

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from tests import servers
+from worker.broker.amqp import KombuLink
 from worker.upstreams.workiva import VERSIONS
 
 missed: dict[str, str] = {}
@@ -54,10 +55,28 @@ def version(request) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """The address of a Redis database. All tests share it, so each names its things by `namespace`."""
+    with or_skip("Redis", servers.redis) as url:
+        yield url
+
+
 @pytest.fixture
 def namespace() -> str:
     """A short name that no other test uses."""
     return f"t{secrets.token_hex(4)}"
+
+
+def forget(url: str, *queues: str, exchange: str = "") -> None:
+    """RabbitMQ and memory keep a queue until it is deleted. The Redis database is emptied in the end."""
+    if not url.startswith("redis"):
+        link = KombuLink(url)
+        for queue in queues:
+            link.channel.queue_delete(queue)
+        if exchange:
+            link.channel.exchange_delete(exchange)
+        link.close()
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -65,4 +84,6 @@ def pytest_terminal_summary(terminalreporter):
     for name, why in missed.items():
         terminalreporter.write_sep("!", f"NOT RUN: every test on {name}", red=True, bold=True)
         terminalreporter.write_line(why)
-        terminalreporter.write_line("`make servers` starts them, or name one: APPROVALS_TEST_POSTGRES, APPROVALS_TEST_RABBITMQ")
+        terminalreporter.write_line(
+            "`make servers` starts them, or name one: APPROVALS_TEST_POSTGRES, APPROVALS_TEST_RABBITMQ, APPROVALS_TEST_REDIS"
+        )

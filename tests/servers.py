@@ -1,6 +1,6 @@
 """Where the suite finds real servers, and private ones for tests that stop, kill or freeze a server.
 
-Found in this order: the address in ``APPROVALS_TEST_POSTGRES`` or ``APPROVALS_TEST_RABBITMQ``; a server at the usual
+Found in this order: the address in ``APPROVALS_TEST_POSTGRES``, ``_RABBITMQ`` or ``_REDIS``; a server at the usual
 address on this machine; ``docker compose`` where an engine runs; the machine's own binaries as a private instance. With
 none of these :class:`Missing` is raised, which `conftest.py` makes a skip at a desk and a failure with ``CI=true``.
 """
@@ -21,11 +21,13 @@ from urllib.parse import quote, urlsplit
 
 import amqp
 import psycopg
+import redis as redis_client
 from sqlalchemy import make_url
 
 ROOT = Path(__file__).parent.parent
 POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432/test"
 RABBITMQ = "amqp://guest:guest@127.0.0.1:5672//"
+REDIS = "redis://127.0.0.1:6379/0"
 COMPOSE = ("docker", "compose", "--project-name", "approval-worker-test")
 COMPOSE_POSTGRES = "postgresql+psycopg://approvals:test@127.0.0.1:5432/approvals"
 COMPOSE_RABBITMQ = "amqp://approvals:test@127.0.0.1:5672//"
@@ -60,6 +62,26 @@ def rabbitmq() -> Iterator[str]:
         finally:
             if made:
                 _rabbitmqctl("delete_vhost", vhost)
+
+
+@contextmanager
+def redis() -> Iterator[str]:
+    """Give the address of an empty Redis database, which is emptied afterwards."""
+    with _found("APPROVALS_TEST_REDIS", REDIS, redis_answers, REDIS, private_redis) as url:
+        own = next(filter(_claimed, (urlsplit(url)._replace(path=f"/{n}").geturl() for n in range(15, 0, -1))), None)
+        if own is None:
+            raise Missing(f"every database of {url} holds something")
+        try:
+            yield own
+        finally:
+            with redis_client.Redis.from_url(own) as client:
+                client.flushdb()
+
+
+def _claimed(url: str) -> bool:
+    with redis_client.Redis.from_url(url) as client, suppress(redis_client.RedisError):
+        return client.dbsize() == 0 and bool(client.set("approvals.test", secrets.token_hex(4), nx=True))
+    return False
 
 
 @contextmanager
@@ -115,11 +137,21 @@ def rabbitmq_answers(url: str) -> bool:
     return False
 
 
+def redis_answers(url: str) -> bool:
+    """Whether a Redis lets us in."""
+    with (
+        suppress(redis_client.RedisError, OSError),
+        redis_client.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client,
+    ):
+        return bool(client.ping())
+    return False
+
+
 def _composed() -> bool:
-    """Whether containers run now. Tried once for both servers."""
+    """Whether containers run now."""
     if not shutil.which("docker") or subprocess.run(["docker", "info"], capture_output=True).returncode:
         return False
-    up = [*COMPOSE, "up", "--detach", "--wait", "rabbitmq", "postgres"]
+    up = [*COMPOSE, "up", "--detach", "--wait", "rabbitmq", "postgres", "redis"]
     env = {**os.environ, "POSTGRES_PASSWORD": "test", "RABBITMQ_PASSWORD": "test"}
     return subprocess.run(up, capture_output=True, cwd=ROOT, env=env).returncode == 0
 
@@ -362,6 +394,25 @@ class PrivateRabbitMQ(_Private):
         super()._end(how)
 
 
+class PrivateRedis(_Private):
+    """Redis that keeps nothing when it ends, or everything it confirmed where it is *durable*."""
+
+    answers = staticmethod(redis_answers)
+
+    def __init__(self, durable: bool = False) -> None:
+        if not shutil.which("redis-server"):
+            raise Missing("there is no redis-server here")
+        super().__init__("redis")
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._options = ["--appendonly", "yes", "--appendfsync", "always"] if durable else ["--appendonly", "no"]
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder), *self._options]
+        with (self.folder / "redis.log").open("ab") as log:
+            return subprocess.Popen(["redis-server", *options], stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+
+
 def private_postgres() -> PrivatePostgres:
     """Give a PostgreSQL to be used with ``with``."""
     return PrivatePostgres()
@@ -370,6 +421,11 @@ def private_postgres() -> PrivatePostgres:
 def private_rabbitmq() -> PrivateRabbitMQ:
     """Give a RabbitMQ to be used with ``with``. It takes some seconds to start."""
     return PrivateRabbitMQ()
+
+
+def private_redis() -> PrivateRedis:
+    """Give a Redis to be used with ``with``. It starts at once."""
+    return PrivateRedis(durable=True)
 
 
 def free_port() -> int:

@@ -14,8 +14,9 @@ import pytest
 from kombu import Connection, Queue
 
 from tests import servers
-from tests.conftest import or_skip
-from worker.broker import HEARTBEAT, BrokerLost, Fate, Incoming, Link, Names, Outgoing, Publisher
+from tests.conftest import forget, or_skip
+from worker.broker import HEARTBEAT, BrokerLost, Fate, Incoming, Names, Outgoing, Publisher, connect
+from worker.broker.amqp import KombuLink
 from worker.flows.accept import Accepted, Conflict, Existing, Rejected
 from worker.intake import Intake, dead_list, dead_requeue
 from worker.ledger import Ledger
@@ -63,9 +64,9 @@ def never(_stop, _seconds):
     return False
 
 
-@pytest.fixture(params=["amqp", "memory"])
+@pytest.fixture(params=["rabbitmq", "redis", "memory"])
 def url(request):
-    return "memory://" if request.param == "memory" else request.getfixturevalue("rabbitmq_url")
+    return "memory://" if request.param == "memory" else request.getfixturevalue(f"{request.param}_url")
 
 
 @pytest.fixture
@@ -79,10 +80,7 @@ def intake(url, namespace, book):
     made.open()
     yield made
     made.close()
-    link, names = Link(url), Names(namespace)
-    for queue in (names.commands, names.dead):
-        link.channel.queue_delete(queue)
-    link.close()
+    forget(url, f"{namespace}.commands", f"{namespace}.dead")
 
 
 @pytest.fixture
@@ -111,7 +109,7 @@ def command(key, **other):
 
 def holds(url, namespace, *expected):
     """Whether so many commands are ready and so many are dead, soon: a quorum queue takes messages back behind the caller's back."""
-    link, names, end = Link(url), Names(namespace), monotonic() + 10
+    link, names, end = connect(url), Names(namespace), monotonic() + 10
     try:
         while (found := (link.depth(names.commands), link.depth(names.dead))) != expected and monotonic() < end:
             pass
@@ -155,7 +153,7 @@ def test_each_bad_message_dies_alone_with_its_reason(url, namespace, intake, boo
     assert all(d.rejected_at.endswith("Z") for d in dead)
     assert holds(url, namespace, 0, 6), "looking at the dead takes none away"
 
-    link = Link(url)
+    link = connect(url)
     first = link.get(f"{namespace}.dead")
     link.close()
     assert first
@@ -279,7 +277,7 @@ def test_a_connection_lost_while_consuming_is_made_again_and_nothing_is_lost(rab
     def accept(commands):
         done = book.accept(commands)
         if len(book.calls) == 1:
-            assert taker._link is not None
+            assert isinstance(taker._link, KombuLink)
             taker._link._raw.sock.shutdown(2)  # the acknowledgement of this batch never arrives
         elif sum(map(len, book.calls[1:])) >= 50:
             stop.set()
@@ -298,33 +296,29 @@ def test_a_connection_lost_while_consuming_is_made_again_and_nothing_is_lost(rab
     assert set(book.kept) == {f"k{n}" for n in range(50)}
     assert holds(rabbitmq_url, namespace, 0, 0)
     publisher.close()
-    link = Link(rabbitmq_url)
-    for queue in ("commands", "dead"):
-        link.channel.queue_delete(f"{namespace}.{queue}")
-    link.close()
+    forget(rabbitmq_url, f"{namespace}.commands", f"{namespace}.dead")
 
 
 def test_what_kills_its_taker_each_time_is_put_among_the_dead_by_the_broker(rabbitmq_url, namespace):
-    names, link = Names(namespace), Link(rabbitmq_url)
+    names, link = Names(namespace), connect(rabbitmq_url)
     link.declare(names.dead_queue(), names.commands_queue(delivery_limit=2))
     publisher = Publisher(rabbitmq_url)
     publisher.publish([Outgoing(names.commands, b"x")])
     for _ in range(3):
-        taker = Link(rabbitmq_url)
+        taker = connect(rabbitmq_url)
         taker.consume(names.commands, 1, lambda m: None)
         assert taker.drain(5)
         taker.drop()
-    arrived = Link(rabbitmq_url)
+    arrived = connect(rabbitmq_url)
     got: list[Incoming] = []
     arrived.consume(names.dead, 1, got.append)
     assert arrived.drain(5)
     arrived.close()
     (dead,) = dead_list(rabbitmq_url, namespace)
     assert dead.reason == "given up by the broker: delivery_limit"
-    for queue in (names.commands, names.dead):
-        link.channel.queue_delete(queue)
     link.close()
     publisher.close()
+    forget(rabbitmq_url, names.commands, names.dead)
 
 
 @pytest.mark.slow
@@ -359,12 +353,12 @@ def test_a_broker_that_restarts_loses_no_command(namespace, book):
 
 
 def test_a_queue_that_is_there_with_other_arguments_is_told_in_the_brokers_words(rabbitmq_url, namespace):
-    names, link = Names(namespace), Link(rabbitmq_url)
+    names, link = Names(namespace), connect(rabbitmq_url)
     link.declare(Queue(names.dead, durable=True))
     with pytest.raises(BrokerLost, match="inequivalent arg"):
         dead_list(rabbitmq_url, namespace)
-    link.channel.queue_delete(names.dead)
     link.close()
+    forget(rabbitmq_url, names.dead)
 
 
 @pytest.mark.system
@@ -375,7 +369,7 @@ def test_the_process_takes_commands_and_leaves_in_good_order_when_told(rabbitmq_
         "APPROVALS_BROKER__URL": rabbitmq_url,
         "APPROVALS_LEDGER__URL": f"sqlite:///{tmp_path}/approvals.db",
     }
-    names, link, publisher = Names(namespace), Link(rabbitmq_url), Publisher(rabbitmq_url)
+    names, link, publisher = Names(namespace), connect(rabbitmq_url), Publisher(rabbitmq_url)
     link.declare(names.dead_queue(), names.commands_queue())
     publisher.publish([Outgoing(names.commands, json.dumps(command("k")).encode(), properties={"content_type": "application/json"})])
     arrived: list[Incoming] = []
@@ -393,7 +387,6 @@ def test_the_process_takes_commands_and_leaves_in_good_order_when_told(rabbitmq_
     finally:
         process.kill()
         process.wait()
-        for queue in (names.commands, names.dead):
-            link.channel.queue_delete(queue)
         link.close()
         publisher.close()
+        forget(rabbitmq_url, names.commands, names.dead)

@@ -14,13 +14,14 @@ from typing import Any
 
 import structlog
 from celery import Celery, signals
-from celery.beat import EmbeddedService
+from celery.beat import EmbeddedService, Scheduler
 
 from worker import bootstrap, telemetry
-from worker.broker import Names, transport_options
+from worker.broker import Names, address, transport_options
 from worker.errors import LedgerDown, SchemaMismatch, SettingsError
 from worker.flows import Runtime
 from worker.health import Heart, place
+from worker.rings import Rings
 from worker.settings import Settings, load
 
 log = structlog.get_logger()
@@ -73,7 +74,7 @@ def celery_settings() -> dict[str, Any]:
     url = settings().broker.url
     rings = names.rings_queue()
     return {
-        "broker_url": "memory://localhost//" if url == "memory://" else str(url),  # without a host kombu warns that it has none
+        "broker_url": address(url),
         "imports": ("worker.tasks",),
         "task_queues": [rings],
         "task_default_queue": rings.name,
@@ -91,7 +92,7 @@ def celery_settings() -> dict[str, Any]:
         "worker_concurrency": CONCURRENCY,
         "worker_pool": "threads",
         "worker_enable_remote_control": False,
-        "broker_transport_options": transport_options(url),
+        "broker_transport_options": transport_options(url, names.namespace, visibility=settings().broker.visibility_timeout),
         "broker_connection_timeout": 10,
         "broker_heartbeat": 30,
         "broker_pool_acquire_timeout": 10,
@@ -99,17 +100,35 @@ def celery_settings() -> dict[str, Any]:
         "broker_connection_max_retries": None,
         "worker_cancel_long_running_tasks_on_connection_loss": True,  # of those acknowledged late, which are none: it spares a warning
         "worker_enable_prefetch_count_reduction": False,
-        "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
-        "beat_scheduler": "celery.beat:Scheduler",  # in memory: a tick has no past worth a file
+        "beat_scheduler": "worker.app:Bell",
         "beat_max_loop_interval": 1,
         "beat_schedule": {
             "tick": {
                 "task": f"{names.namespace}.tick",
                 "schedule": TICK,
-                "options": {"queue": rings.name},
             }
         },
     }
+
+
+class Bell(Scheduler):
+    """Beat's tick leaves by our own bell: by Celery's publisher a frozen broker holds up beat, and on Redis unheard ticks pile up without
+    an end. In memory: a tick has no past worth a file.
+    """
+
+    producer = None  # asked for before each entry; Celery's would connect
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._rings = Rings(settings().broker.url, settings().namespace)
+        super().__init__(*args, **kwargs)
+
+    def apply_entry(self, entry: Any, producer: Any = None) -> None:  # noqa: ARG002  Celery's signature
+        """It is due."""
+        self._rings.ring(entry.name, "")
+
+    def close(self) -> None:
+        """Beat ends."""
+        self._rings.close()
 
 
 class Approvals(Celery):

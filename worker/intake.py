@@ -28,7 +28,7 @@ from typing import TypeVar
 import structlog
 
 from worker import settings, telemetry
-from worker.broker import HEARTBEAT, BrokerLost, Fate, Incoming, Link, Names, Outgoing, Publisher
+from worker.broker import HEARTBEAT, VISIBILITY, BrokerLost, Fate, Incoming, Link, Names, Outgoing, Publisher, connect
 from worker.core.command import Command
 from worker.core.events import command_rejected
 from worker.core.times import iso
@@ -86,10 +86,12 @@ class Intake:
         clock: Callable[[], float] = time.time,
         wait: Wait = threading.Event.wait,
         patience: float = 10.0,
+        visibility: float = VISIBILITY,
     ) -> None:
         self._url, self._door, self._names = url, door, Names(door.namespace)
         self._accept, self._reject, self._transient = accept, reject, transient
-        self._batch, self._clock, self._wait, self._patience = batch, clock, wait, patience
+        self._batch, self._clock, self._wait = batch, clock, wait
+        self._patience, self._visibility = patience, visibility
         self._stop = threading.Event()
         self._link: Link | None = None
         self._waiting: deque[Incoming] = deque()
@@ -100,7 +102,7 @@ class Intake:
     def open(self) -> None:
         """Connect, declare the queues, and begin to consume. Raises `BrokerLost`."""
         self._waiting.clear()
-        link = self._link = Link(self._url, patience=self._patience, heartbeat=HEARTBEAT)
+        link = self._link = connect(self._url, patience=self._patience, heartbeat=HEARTBEAT, visibility=self._visibility)
         link.declare(self._names.dead_queue(), self._names.commands_queue())
         # Not more than one batch ahead: what we hold comes back, and counts as delivered once more, whenever we are restarted.
         link.consume(self._names.commands, self._batch, self._waiting.append)
@@ -260,7 +262,7 @@ class DeadMessage:
 
 def dead_list(url: str, namespace: str, limit: int = 100) -> list[DeadMessage]:
     """The oldest of the dead. All are put back. Raises `BrokerLost`."""
-    link, names = Link(url), Names(namespace)
+    link, names = connect(url), Names(namespace)
     try:
         link.declare(names.dead_queue())
         return [_dead(message) for message in islice(iter(lambda: link.get(names.dead), None), limit)]
@@ -275,7 +277,7 @@ def dead_requeue(url: str, namespace: str, wanted: Callable[[DeadMessage], bool]
     Raises `BrokerLost`.
     """
     names, done = Names(namespace), 0
-    link = Link(url)
+    link = connect(url)
     publisher = Publisher(url, declares=[names.dead_queue(), names.commands_queue()])
     try:
         link.declare(names.dead_queue())
@@ -344,6 +346,7 @@ def of(configured: settings.Settings, runtime: Runtime) -> Intake:
         lambda commands: accept(runtime, commands),
         lambda messages: tell(runtime, namespace, messages, time.time()),
         batch=configured.intake.batch,
+        visibility=configured.broker.visibility_timeout,
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from worker.broker import Fate, Names, Outgoing, Publisher
+from worker.broker import RINGS_KEPT, Fate, Names, Outgoing, Publisher
 
 log = structlog.get_logger()
 
@@ -21,8 +21,9 @@ PAUSE = 0.02
 
 
 def message(names: Names, verb: str, shard: str) -> Outgoing:
-    """A ring as Celery reads it."""
+    """A ring as Celery reads it. The tick has no shard."""
     id_ = str(uuid.uuid4())
+    args = [shard] if shard else []
     headers = {
         "lang": "py",
         "task": f"{names.namespace}.{verb}",
@@ -34,13 +35,13 @@ def message(names: Names, verb: str, shard: str) -> Outgoing:
         "expires": None,  # an instant of ours on the clock of another host: the queue's own limit drops what nobody hears
         "retries": 0,
         "timelimit": [None, None],
-        "argsrepr": repr((shard,)),
+        "argsrepr": repr(tuple(args)),
         "kwargsrepr": "{}",
         "ignore_result": True,
     }
-    body = json.dumps([[shard], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]).encode()
+    body = json.dumps([args, {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]).encode()
     properties = {"content_type": "application/json", "content_encoding": "utf-8", "correlation_id": id_}
-    return Outgoing(names.rings, body, headers=headers, properties=properties)
+    return Outgoing(names.rings, body, headers=headers, properties=properties, newest=RINGS_KEPT)
 
 
 class Rings:

@@ -142,17 +142,24 @@ def _bind(value: str) -> str:
     return value
 
 
-def _address(*schemes: str, later: tuple[str, ...] = ()) -> BeforeValidator:
+def _address(*schemes: str) -> BeforeValidator:
     def check(value: object) -> Url:
         parts = _split(value) if isinstance(value, str) else None
-        if parts is not None and parts.scheme in later:
-            raise PydanticCustomError("later", "redis comes with a later release; this one speaks to RabbitMQ and to itself")
         if parts is None or parts.scheme not in schemes:
             expected = ", ".join(f"{scheme}://" for scheme in schemes)
             raise PydanticCustomError("address", "must be an address that begins with {expected}", {"expected": expected})
+        if parts.scheme in {"redis", "rediss"}:
+            _one_redis(parts)
         return Url(value)
 
     return BeforeValidator(check)
+
+
+def _one_redis(parts: SplitResult) -> None:
+    if ";" in parts.netloc or "," in parts.netloc:
+        raise PydanticCustomError("redis", "must name one Redis server: neither Cluster nor Sentinel is spoken to")
+    if not re.fullmatch(r"/?\d*", parts.path):
+        raise PydanticCustomError("redis", "must end with the number of a database, as in redis://host:6379/0")
 
 
 def _dsn(value: object) -> Url:
@@ -170,7 +177,7 @@ Zone = Annotated[str, AfterValidator(_zone)]
 Bind = Annotated[str, AfterValidator(_bind)]
 _shown = PlainSerializer(lambda url: Url(url).redacted)
 LedgerUrl = Annotated[Url, _address("sqlite", "postgresql+psycopg"), _shown]
-BrokerUrl = Annotated[Url, _address("memory", "amqp", "amqps", later=("redis", "rediss")), _shown]
+BrokerUrl = Annotated[Url, _address("memory", "amqp", "amqps", "redis", "rediss"), _shown]
 SentryDsn = Annotated[Url, BeforeValidator(_dsn), _shown]
 
 
@@ -195,6 +202,8 @@ class Broker(_Section):
     """Where rings, commands and events travel."""
 
     url: BrokerUrl = Url("memory://")
+    visibility_timeout: Seconds = _in("60s")
+    """Redis only: a command handed to an intake that did not answer for it comes again after this time."""
 
 
 class Grant(_Section):

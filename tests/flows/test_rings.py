@@ -12,9 +12,9 @@ from worker.broker import Names, transport_options
 from worker.rings import Rings
 
 
-@pytest.fixture(params=["memory", "rabbitmq"])
+@pytest.fixture(params=["memory", "rabbitmq", "redis"])
 def broker(request):
-    return "memory://" if request.param == "memory" else request.getfixturevalue("rabbitmq_url")
+    return "memory://" if request.param == "memory" else request.getfixturevalue(f"{request.param}_url")
 
 
 def test_celery_hears_a_ring(broker, namespace):
@@ -26,7 +26,7 @@ def test_celery_hears_a_ring(broker, namespace):
         task_create_missing_queues=False,
         accept_content=["json"],
         worker_enable_remote_control=False,
-        broker_transport_options=transport_options(broker),
+        broker_transport_options=transport_options(broker, namespace),
     )
     heard, enough = [], threading.Event()
 

@@ -9,8 +9,9 @@ from kombu import Exchange as Topic
 from kombu import Queue
 
 from tests import servers
-from tests.conftest import or_skip
-from worker.broker import Link, Names
+from tests.conftest import forget, or_skip
+from worker.broker import Names, connect
+from worker.broker.amqp import KombuLink
 from worker.core.delivery import Delivery, Left
 from worker.sinks.exchange import Exchange
 
@@ -22,20 +23,19 @@ def delivery(number, key="workiva.finance.step.completed"):
 @contextmanager
 def receiver(url, namespace, pattern="workiva.#"):
     """A queue bound to the namespace's events."""
-    link, names = Link(url), Names(namespace)
+    link, names = connect(url), Names(namespace)
     queue = f"{namespace}.receiver"
     link.declare(names.events_exchange(), Queue(queue, Topic(names.events, type="topic"), routing_key=pattern, durable=True))
     try:
         yield lambda: link.get(queue)
     finally:
-        link.channel.queue_delete(queue)
-        link.channel.exchange_delete(names.events)
         link.close()
+        forget(url, queue, exchange=names.events)
 
 
-@pytest.fixture(params=["amqp", "memory"])
+@pytest.fixture(params=["rabbitmq", "redis", "memory"])
 def url(request):
-    return "memory://" if request.param == "memory" else request.getfixturevalue("rabbitmq_url")
+    return "memory://" if request.param == "memory" else request.getfixturevalue(f"{request.param}_url")
 
 
 @pytest.fixture
@@ -85,28 +85,28 @@ def test_a_connection_that_the_broker_closed_is_noticed_before_anything_is_sent(
         sink.publish([delivery(1)])
         # What a firewall's reset looks like from here.
         held = sink._publisher._link
-        assert held is not None
+        assert isinstance(held, KombuLink)
         held._raw.sock.shutdown(2)
         assert Left.DELIVERED is sink.publish([delivery(2)])["e2"].left
     sink.close()
 
 
 def test_an_exchange_that_is_of_another_kind_fails_in_words(rabbitmq_url, namespace):
-    link = Link(rabbitmq_url)
+    link = connect(rabbitmq_url)
     link.declare(Topic(f"{namespace}.events", type="direct", durable=True))
     try:
         result = Exchange("erp", rabbitmq_url, namespace).publish([delivery(1)])["e1"]
         assert Left.FAILED is result.left
         assert "inequivalent arg 'type'" in result.detail
     finally:
-        link.channel.exchange_delete(f"{namespace}.events")
         link.close()
+        forget(rabbitmq_url, exchange=f"{namespace}.events")
 
 
 @pytest.mark.slow
 def test_a_frozen_broker_fails_the_batch_within_the_deadline_and_is_used_again_when_it_thaws(namespace):
     with or_skip("RabbitMQ of our own", servers.private_rabbitmq) as server:
-        link, names = Link(server.url), Names(namespace)
+        link, names = connect(server.url), Names(namespace)
         link.declare(names.events_exchange(), Queue(namespace, Topic(names.events, type="topic"), routing_key="#", durable=True))
         sink = Exchange("erp", server.url, namespace, deadline=2.0)
         assert sink.publish([delivery(0)])["e0"].left is Left.DELIVERED
@@ -126,7 +126,7 @@ def test_a_frozen_broker_fails_the_batch_within_the_deadline_and_is_used_again_w
         server.restart()
         assert sink.publish([delivery(2)])["e2"].left is Left.DELIVERED
         sink.close()
-        link = Link(server.url)
+        link = connect(server.url)
         seen = {m.properties["message_id"] for m in iter(lambda: link.get(namespace), None)}
         assert {"e0", "e1", "e2"} <= seen
         link.close()

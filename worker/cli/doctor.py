@@ -106,9 +106,6 @@ def _broker(s: Session) -> Iterator[Finding]:
     except (OSError, TimeoutError) as exc:
         yield Finding("broker", "FAIL", " ".join(str(exc).split()), "start it, or set broker.url; nothing is lost meanwhile")
         return
-    except ImportError as exc:
-        yield Finding("broker", "FAIL", str(exc), "install the extra `redis` of this package")
-        return
     if dead is None:
         yield Finding("broker", "OK", "inside the process of `approvals up`: no server is needed")
     elif dead:

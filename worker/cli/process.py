@@ -166,11 +166,11 @@ def _ready(s: Session) -> list[dict[str, Any]]:
 
 def reach_broker(settings: "Settings", patience: float) -> int | None:
     """Connect and leave; how many commands are dead there. None for the broker inside the process. Raises BrokerLostError."""
-    from worker.broker import Link, Names
+    from worker.broker import Names, connect
 
     if settings.broker.url.startswith("memory:"):
         return None
-    link = Link(settings.broker.url, patience=patience)
+    link = connect(settings.broker.url, patience=patience)
     try:
         names = Names(settings.namespace)
         link.declare(names.dead_queue())

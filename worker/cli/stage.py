@@ -10,7 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
-from worker.broker import Incoming, Link, Names, Outgoing, Publisher
+from worker.broker import Incoming, Names, Outgoing, Publisher, connect
 from worker.settings import load
 from worker.up import up
 
@@ -27,7 +27,7 @@ def main(config: str) -> int:
 
 
 def _listen(url: str, names: Names) -> None:
-    link = Link(url)
+    link = connect(url)
     queue = names.listener(LISTENER)
     link.declare(names.events_exchange(), queue)
     link.consume(queue.name, 100, _show)
