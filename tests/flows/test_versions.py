@@ -177,3 +177,24 @@ def test_under_a_version_that_ended_nothing_is_sent_and_what_is_in_doubt_is_park
         house.clock.pass_(seconds)
         house.submit()
     assert (house.found(first.id).state, house.effects(doubt)) == ("applied", [("APPROVE", "jane", 1)])
+
+
+def test_where_the_old_version_shows_no_single_task_nothing_is_sent(house):
+    """Its GET of one task is inferred (36 of the sandbox). Were it not there, a decision without a look would be a blind one: refused."""
+    house.sandbox.assume(old_by_id="none")
+    task = house.task("jane")
+    found = house.submit(task)
+    assert (found.state, found.reason[:24], house.effects(task)) == ("refused", "the task cannot be seen:", [])
+
+
+def test_where_the_new_version_does_not_filter_the_feed_says_so_and_goes_on_asking(house):
+    """The properties that a list filters by are published for the old version only (35 of the sandbox)."""
+    house.sandbox.assume(filtered="old")
+    house.ledger.watches.add("finance", "", 60.0)
+    house.poll()
+    house.clock.pass_(70)
+    before = house.ledger.watches.all()[0].cursor
+    house.speak(NEW)
+    house.poll()
+    [watch] = house.ledger.watches.all()
+    assert (watch.cursor, watch.tries) == (before, 1)

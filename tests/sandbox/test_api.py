@@ -167,6 +167,24 @@ def test_23_and_31_the_version_routes_and_without_one_it_is_2022(paths, asked, n
     assert all(set(answer.json()) == ERROR[shown] for answer in answers if answer.status >= 400)
 
 
+def test_34_errors_of_the_old_version_may_have_the_new_codes():
+    answer = Api("2022-01-01", old_codes="numbered").call("GET", "/tasks/unknown")
+    assert (answer.json()["code"], set(answer.json())) == ("404NotFound", ERROR["2022-01-01"])
+
+
+@pytest.mark.parametrize("query", ["$filter=status eq 'Created'", "$orderBy=title"])
+def test_35_the_new_version_may_neither_filter_nor_sort(version, query):
+    api = Api(version, filtered="old")
+    assert (api.call("GET", f"/tasks?{query}").status, api.call("GET", "/tasks").status) == (400 if version == "2026-01-01" else 200, 200)
+
+
+def test_36_the_old_version_may_have_no_single_task(version):
+    api = Api(version, old_by_id="none")
+    task, title = api.make(), [{"op": "replace", "path": "/title", "value": "U"}]
+    wanted = 404 if version == "2022-01-01" else 200
+    assert (api.call("GET", f"/tasks/{task}").status, api.call("PATCH", f"/tasks/{task}", title).status) == (wanted, 200)
+
+
 def test_the_legacy_family_is_not_here(api):
     """It takes no actions [L-gen]."""
     headers = {"Authorization": f"Bearer {api.token()}", "X-Version": api.version}

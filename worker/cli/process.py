@@ -77,6 +77,8 @@ def sandboxed(settings: "Settings", url: str, directory: Path) -> str:
     accounts = {a: {g: v.acts_as for g, v in x.grants.items()} for a, x in settings.accounts.items()}
     for name, grants in (accounts or {"finance": {"jane": SANDBOX_USER}}).items():
         lines += [f"[accounts.{name}]", 'kind = "workiva"', f"base_url = {json.dumps(url)}", f'workspace = "{name}"']
+        if name in settings.accounts:
+            lines += [f"api_version = {json.dumps(settings.accounts[name].api_version)}"]
         lines += ['request_deadline = "2s"', 'lease = "3s"', 'upstream_cutoff = "2s"', 'slack = "3s"']
         for grant, user in grants.items():
             lines += [f"[accounts.{name}.grants.{grant}]", f"client_id = {json.dumps('sandbox:' + user)}", 'client_secret = "sandbox"']

@@ -213,17 +213,23 @@ ASSUMPTIONS = (
         "Errors of 2022-01-01 have the codes of 2026-01-01 without the number, but BadArgument for 400; they have no documentationUrl and "
         "no version.",
         "the fields and the one example BadArgument are published [ERR], the other codes are not",
+        "old_codes",
+        ("named", "numbered"),
     ),
     Assumption(
         35,
         "Both versions list by the same rules: filters, sort orders and visibility as published for 2022-01-01, page sizes 1 to 1000 as "
-        "published for 2026-01-01.",
+        "published for 2026-01-01; `old`: only 2022-01-01 filters and sorts, to the other both are 400.",
         "each page tells half of it [P-list][OAS]",
+        "filtered",
+        ("both", "old"),
     ),
     Assumption(
         36,
-        "2022-01-01 has GET and DELETE of one task, too; POST answers 201 and DELETE 204.",
+        "2022-01-01 has GET and DELETE of one task, too; POST answers 201 and DELETE 204. `none`: GET and DELETE of one are 404 there.",
         "these two pages were not to be had; inferred from the others and from 2026-01-01",
+        "old_by_id",
+        ("same", "none"),
     ),
     Assumption(
         37,
@@ -260,6 +266,9 @@ class Switches:
     version_paths: str = "own"
     token_ways: str = "documented"
     tokens_shared: bool = True
+    old_codes: str = "named"
+    filtered: str = "both"
+    old_by_id: str = "same"
     status_patch: bool = False
 
     def turned(self, **changes: Any) -> "Switches":

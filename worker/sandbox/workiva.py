@@ -141,7 +141,7 @@ class Workiva:
             done = stop.refusal
         except BadShapeError as bad:
             done = Refusal(400, str(bad), bad.target)
-        response = _refused(done, request) if isinstance(done, Refusal) else done
+        response = self._refused(done, request) if isinstance(done, Refusal) else done
         # Answers carry a Date, as any HTTP answer does; it is the upstream's own clock. The request's number is the journal's.
         return Response(response.status, {"Date": _date(int(self.now())), "X-Sandbox-Request": turn, **response.headers}, response.body)
 
@@ -165,7 +165,7 @@ class Workiva:
         if user is None:
             return self.error(409, f"nobody could {action} now")
         done = self.workspace.act(task, action, user, comment, by="person")
-        return _refused(done) if isinstance(done, Refusal) else answer(200, shapes.truth_json(done))
+        return self._refused(done) if isinstance(done, Refusal) else answer(200, shapes.truth_json(done))
 
     def edit(self, task: str, operations: Any) -> Response:
         """A JSON Patch by the owner."""
@@ -176,7 +176,7 @@ class Workiva:
             done = self.workspace.change(task, shapes.changes_of(operations, self.workspace.switches), found.owner, by="person")
         except BadShapeError as bad:
             done = Refusal(400, str(bad), bad.target)
-        return _refused(done) if isinstance(done, Refusal) else answer(200, shapes.truth_json(done))
+        return self._refused(done) if isinstance(done, Refusal) else answer(200, shapes.truth_json(done))
 
     def expire(self, request: Request) -> None:
         """The request's token, now."""
@@ -188,7 +188,7 @@ class Workiva:
 
     def error(self, status: int, message: str = "", to: Request | None = None, **headers: str) -> Response:
         """The error body of the version that the request asked for."""
-        response = _refused(Refusal(status, message), to)
+        response = self._refused(Refusal(status, message), to)
         return Response(status, {**response.headers, **headers}, response.body)
 
     # ---- the API
@@ -231,8 +231,10 @@ class Workiva:
         return self._task(self.workspace.act(id_, body["action"], grant.user, comment, request=turn))
 
     def _list(self, request: Request, stale: Stale | None) -> Response:
-        tasks, more = page(self.workspace.all(stale), Query.of(request.query), self.workspace.switches.quotes)
         rules = self.workspace.switches
+        if rules.filtered == "old" and _version(request) != DEFAULT_VERSION and {"$filter", "$orderBy"} & set(request.query):
+            raise BadShapeError("$filter", "this version does not filter or sort")  # (35)
+        tasks, more = page(self.workspace.all(stale), Query.of(request.query), rules.quotes)
         result: dict[str, Any] = {"data": [shapes.task_json(task, rules, self._turn) for task in tasks]}
         if more is not None:  # absent on the last page [OAS]
             result["@nextLink"] = f"{request.origin}{request.path}?$next={quote(more.token)}"
@@ -248,7 +250,7 @@ class Workiva:
         match path.removeprefix(root).split("/"):
             case [""] if request.method in {"GET", "POST"}:
                 return ("list" if request.method == "GET" else "create"), None
-            case ["", id_] if id_ and request.method in _OPERATIONS:
+            case ["", id_] if id_ and request.method in self._by_id(root):
                 return _OPERATIONS[request.method], id_
             case ["", id_, "actionSubmission"] if request.method == "POST":
                 return "act", id_
@@ -260,6 +262,11 @@ class Workiva:
         family = FAMILIES.get(_version(request))
         families = FAMILIES.values() if family and self.workspace.switches.version_paths == "any" else filter(None, [family])
         return next((f.tasks for f in families if path.startswith(f.tasks)), None)
+
+    def _by_id(self, root: str) -> frozenset[str]:
+        """The methods that one task has (36)."""
+        none = self.workspace.switches.old_by_id == "none" and root == FAMILIES[DEFAULT_VERSION].tasks
+        return frozenset({"PATCH"} if none else _OPERATIONS)
 
     def _task(self, done: Task | Refusal, status: int = 200) -> Response | Refusal:
         if isinstance(done, Refusal):
@@ -312,17 +319,16 @@ class Workiva:
         over = limit and self._second[1] > limit
         return self.error(429, "too many requests", request, **{"Retry-After": "1"}) if over else None
 
+    def _refused(self, refusal: Refusal, to: Request | None = None) -> Response:
+        """The error body of the version that was asked for; of the newest where that is none."""
+        family = FAMILIES.get(_version(to) if to else NEWEST, FAMILIES[NEWEST])
+        code = (_numbered if self.workspace.switches.old_codes == "numbered" else family.codes)(refusal.status)
+        body: dict[str, Any] = {"code": code, "message": refusal.message or code, "target": refusal.target, "details": [], **family.more}
+        return answer(refusal.status, body)
+
 
 def _version(request: Request) -> str:
     return request.headers.get("x-version", DEFAULT_VERSION)
-
-
-def _refused(refusal: Refusal, to: Request | None = None) -> Response:
-    """The error body of the version that was asked for; of the newest where that is none."""
-    family = FAMILIES.get(_version(to) if to else NEWEST, FAMILIES[NEWEST])
-    code = family.codes(refusal.status)
-    body: dict[str, Any] = {"code": code, "message": refusal.message or code, "target": refusal.target, "details": [], **family.more}
-    return answer(refusal.status, body)
 
 
 def _iam(status: int, error: str, description: str) -> Response:
