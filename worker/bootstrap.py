@@ -95,5 +95,5 @@ def notice(s: Submission) -> None:
 
 
 def alarm(event: Event) -> None:
-    """A grant is stopped: everything it should send waits until a person has mended the settings (A14)."""
-    telemetry.tell(event.type, (str(event.data["account"]), str(event.data["grant"])), **event.data)
+    """Something that a person has to mend in the settings: a grant is stopped (A14), an API version ends."""
+    telemetry.tell(event.type, tuple(str(event.data[n]) for n in ("account", "grant") if n in event.data), **event.data)

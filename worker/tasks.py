@@ -1,9 +1,12 @@
 """The Celery tasks: a ring is heard, a flow takes a turn. Imported by a worker only, once it has its settings."""
 
+import time
+
 from worker.app import app, runtime, settings
 from worker.flows.emit import emit as flow_emit
 from worker.flows.poll import poll as flow_poll
 from worker.flows.submit import submit as flow_submit
+from worker.flows.sunset import sunset
 from worker.flows.turns import turn
 
 _NAMESPACE = settings().namespace
@@ -34,3 +37,4 @@ def tick() -> None:
     for verb, shard in rt.ledger.queries.due():
         if shard in (rt.sinks if verb == "emit" else rt.accounts):  # what was removed from the settings waits; doctor tells of it
             rt.ring(verb, shard)
+    sunset(rt, int(time.time() // 3600))

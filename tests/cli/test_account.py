@@ -1,11 +1,15 @@
 """Pausing, holding and resuming an account, as a person does it."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 
 import pytest
 
 from tests.cli.conftest import BOB, JANE
 from tests.system.house import until
+from worker.cli.doctor import ending
+from worker.core.sunset import Sunset
+from worker.core.times import parse
 from worker.settings import load
 
 
@@ -88,3 +92,25 @@ def test_writes_that_the_settings_hold_are_lifted_by_resume(desk, monkeypatch):
     desk.work()
     assert desk.json("show", "k")["state"] == "applied"
     assert [f["detail"] for f in desk.lines("doctor") if "sends nothing" in f["detail"]] == []
+
+
+@pytest.mark.parametrize(("version", "checks"), [("2022-01-01", ["account finance"]), ("2026-01-01", [])])
+def test_doctor_tells_of_the_end_of_an_api_version(desk, monkeypatch, version, checks):
+    monkeypatch.setenv("APPROVALS_ACCOUNTS__FINANCE__API_VERSION", version)
+    ends = [f for f in desk.lines("doctor") if "API version" in f["detail"]]
+    assert [f["check"] for f in ends] == checks
+    assert all("docs/workiva-2022-to-2026.md" in f["todo"] for f in ends)
+
+
+@pytest.mark.parametrize(
+    ("day", "verdict", "words"),
+    [
+        ("2026-08-03", "OK", "in 181 days"),
+        ("2026-08-04", "WARN", "in 180 days"),
+        ("2027-01-31", "WARN", "in 0 days"),
+        ("2027-02-03", "FAIL", "ended on 2027-01-31, 3 days ago"),
+    ],
+)
+def test_the_end_is_a_warning_half_a_year_before_and_a_fault_after(day, verdict, words):
+    finding = ending("account finance", Sunset("2022-01-01", date(2027, 1, 31), "go on"), parse(f"{day}T12:00:00Z"))
+    assert (finding.verdict, words in finding.detail) == (verdict, True)

@@ -9,6 +9,7 @@ from worker.core.pause import HELD, Shut, Word, shut
 
 PAUSED = Word("paused", NOW, "ann", "quarter close")
 RESUMED = Word("resumed", NOW, "ann", "")
+LIFTS = Word("resumed", NOW, "ann", "", lifts=True)
 
 
 @pytest.mark.parametrize(
@@ -19,7 +20,9 @@ RESUMED = Word("resumed", NOW, "ann", "")
         ("paused, writes are on", PAUSED, False, "account paused by ann since 2023-11-14T22:13:20.000Z: quarter close"),
         ("paused, writes are held", PAUSED, True, "account paused by ann"),
         ("resumed, writes are on", RESUMED, False, None),
-        ("resumed, writes are held: a person's word stands over the settings", RESUMED, True, None),
+        ("resumed while writes were on, then held", RESUMED, True, 'writes = "hold"'),
+        ("resumed while writes were held", LIFTS, True, None),
+        ("resumed while writes were held, then on", LIFTS, False, None),
     ],
 )
 def test_a_person_s_word_stands_over_the_settings(what, word, hold, why):
@@ -32,7 +35,7 @@ def test_a_person_s_word_stands_over_the_settings(what, word, hold, why):
     ("after", "begun_", "open_"), [(0, 0, True), (0, 1, False), (1, 1, True), (30, 71, False), (30, 70, True), (60, 9999, True)]
 )
 def test_after_a_resume_it_begins_slowly(after, begun_, open_):
-    found = shut(Word("resumed", NOW, "ann", "", begun_), False, NOW + after, 0.5)
+    found = shut(Word("resumed", NOW, "ann", "", begun=begun_), False, NOW + after, 0.5)
     assert (found is None) is open_
     assert found is None or NOW + after < found.until <= NOW + pace.SLOW
 

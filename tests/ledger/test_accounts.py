@@ -106,14 +106,30 @@ def test_processes_that_begin_slowly_at_once_count_together(ledger, other, clock
     assert sum(begun) == pace.opened(20)
 
 
-def test_the_settings_hold_until_a_person_lifts_it(ledger, clock):
+def test_the_settings_hold_until_a_person_lifts_it(ledger):
     ledger.submissions.accept([new("k")])
     assert turn(ledger, held_by_settings) == []
     assert ledger.queries.find("k")[0].reason == HELD + ON_HOLD
     assert not ledger.accounts.resume("finance", "ann", "", hold=False).changed
     assert ledger.accounts.resume("finance", "ann", "", hold=True).waiting == 1
     assert turn(ledger, held_by_settings) == ["k"]
+
+
+def test_a_hold_that_was_lifted_holds_again_once_the_settings_have_said_on(ledger):
+    ledger.accounts.resume("finance", "ann", "", hold=True)
+    ledger.accounts.obey(["tower"])
+    assert begins_when_held(ledger, "one")
+    ledger.accounts.obey(["finance"])
+    assert not begins_when_held(ledger, "two")
+    assert ledger.accounts.resume("finance", "ann", "", hold=True).changed
+
+
+def begins_when_held(ledger, key):
+    ledger.submissions.accept([new(key, f"T-{key}")])
+    return turn(ledger, held_by_settings) == [key]
+
+
+def test_the_settings_end_no_pause(ledger):
     ledger.accounts.pause("finance", "ann", "")
-    clock.pass_(3600)
     ledger.accounts.obey(["finance"])
     assert ledger.accounts.words()["finance"].said == "paused"

@@ -12,6 +12,7 @@ from worker.cli import output
 from worker.cli.session import FAILED, Session, session, translated
 
 if TYPE_CHECKING:
+    from worker.core.sunset import Sunset
     from worker.flows import Runtime
     from worker.ledger import Ledger
 
@@ -73,6 +74,7 @@ def _findings(s: Session) -> Iterator[Finding]:
     if s.settings.accounts and ledger_ok:
         with s.runtime() as rt:
             for name in sorted(rt.accounts):
+                yield from _sunset(rt, name)
                 yield from _grants(rt, name)
     elif not ledger_ok:
         yield Finding("grants", "WARN", "not checked: they need the ledger", "put the ledger right, then run this again")
@@ -166,7 +168,7 @@ def _paused(s: Session, ledger: "Ledger") -> Iterator[Finding]:
             yield Finding(check, "WARN", f"it sends nothing: {text}", f"`approvals resume {name}` when you are ready")
         elif word and word.slow(now):
             yield Finding(check, "OK", f"{word.told}; it sends slowly until {iso(word.at + pace.SLOW)}")
-        elif word and account.writes == "hold":
+        elif word and word.lifts and account.writes == "hold":
             todo = f'set writes = "on", or `approvals pause {name}`: as it is, only the ledger knows that it sends'
             yield Finding(check, "WARN", f'{word.told}, although writes = "hold"', todo)
 
@@ -178,6 +180,23 @@ def _submissions(ledger: "Ledger") -> Iterator[Finding]:
             yield Finding(f"account {account}", "WARN", f"{n} {state}: exposed submissions are parked until a person resolves them", todo)
         elif state == "parked":
             yield Finding(f"account {account}", "WARN", f"{n} parked", f"`approvals list --state parked --account {account}`")
+
+
+def _sunset(rt: "Runtime", name: str) -> Iterator[Finding]:
+    if ends := rt.accounts[name].connector.sunset:
+        yield ending(f"account {name}", ends, rt.ledger.queries.now())
+
+
+def ending(check: str, ends: "Sunset", now: float) -> Finding:
+    """How long the account's API version lives on."""
+    from worker.core.sunset import MARKS
+
+    left = ends.days_left(now)
+    if left < 0:
+        return Finding(check, "FAIL", f"API version {ends.version} ended on {ends.day}, {-left} days ago", ends.todo)
+    return Finding(
+        check, "WARN" if left <= max(MARKS) else "OK", f"API version {ends.version} ends on {ends.day}, in {left} days", ends.todo
+    )
 
 
 def _grants(rt: "Runtime", name: str) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.core.keys import digest
+from worker.core.sunset import Sunset
 from worker.core.task import Credit, Response, Step, Task
 from worker.core.times import iso
 
@@ -32,6 +33,7 @@ TYPES = (
     "submission.misapplied",
     "command.rejected",
     "grant.misconfigured",
+    "account.sunset_approaching",
 )
 """Every type this release tells. Names are INTERFACES' and never change their meaning."""
 
@@ -194,6 +196,19 @@ def grant_misconfigured(source: str, account: str, grant: str, acts_as: str, aut
     return Event(
         digest(["grant.misconfigured", source, grant, acts_as, author])[:32], "grant.misconfigured", source, f"grants/{grant}", data, now
     )
+
+
+def sunset_approaching(source: str, account: str, sunset: Sunset, mark: str, now: float) -> Event:
+    """The API version of an account ends, or has ended. `mark`: the day of the end, and which of its tellings this is."""
+    data = {
+        "account": account,
+        "api_version": sunset.version,
+        "sunset": sunset.day.isoformat(),
+        "days_left": sunset.days_left(now),
+        "todo": sunset.todo,
+    }
+    type_ = "account.sunset_approaching"
+    return Event(digest([type_, source, sunset.version, mark])[:32], type_, source, f"accounts/{account}", data, now)
 
 
 def with_head(event: Event, head: str) -> Event:

@@ -1,7 +1,8 @@
 """Whether an account sends: a person paused it, the settings hold it, or it has just been resumed and begins slowly.
 
-A person's word stands over the settings: `resume` lifts `writes = "hold"`, and `pause` stands whatever `writes` says. What is shut is not
-failing: a submission waits without using an attempt (A15), is looked at now and then, and ends by its `not_after`.
+A person's word stands over the settings: `pause` stands whatever `writes` says, and a `resume` while it is "hold" lifts that, until the
+settings of a worker that starts say "on": the next "hold" holds again. What is shut is not failing: a submission waits without using an
+attempt (A15), is looked at now and then, and ends by its `not_after`.
 """
 
 from dataclasses import dataclass
@@ -18,12 +19,15 @@ ON_HOLD = 'writes = "hold" in the settings: `approvals resume` lifts it'
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """What a person said last about an account. `begun`: attempts since a resume, counted while it is slow."""
+    """What a person said last about an account. `lifts`: the settings held it, and this resume lifted that. `begun`: attempts since a
+    resume, counted while it is slow.
+    """
 
     said: Literal["paused", "resumed"]
     at: float
     by: str
     note: str
+    lifts: bool = False
     begun: int = 0
 
     @property
@@ -47,11 +51,11 @@ class Shut:
 def shut(word: Word | None, hold: bool, now: float, dice: float) -> Shut | None:
     """Why nothing may be sent now, or None. *hold*: the settings say so."""
     later = now + pace.HELD * (0.5 + dice / 2)
-    if word is None:
-        return Shut(HELD + ON_HOLD, later) if hold else None
-    if word.said == "paused":
+    if word and word.said == "paused":
         return Shut(HELD + word.told, later)
-    if word.slow(now) and word.begun >= pace.opened(now - word.at):
+    if hold and not (word and word.lifts):
+        return Shut(HELD + ON_HOLD, later)
+    if word and word.slow(now) and word.begun >= pace.opened(now - word.at):
         end = word.at + pace.SLOW
         return Shut(f"{HELD}{word.told}; it begins slowly, and as usual after {iso(end)}", min(end, now + 1.0) + (end - now) * dice)
     return None

@@ -60,14 +60,14 @@ def _no_notice(submission: Submission) -> None:
 
 
 def _no_alarm(event: Event) -> None:
-    """As above, for what is wrong with a grant."""
+    """As above, for what is wrong with a grant or an API version."""
 
 
 @dataclass(slots=True)
 class Runtime:
     """What flows work with. `ring`: ask for another turn of a verb and shard; `notice`: a submission came to an end, for logs and alarms;
     `working`: around each turn, for the liveness probe; `turn`: seconds a flow carries on before it rings again; `room`: exchanges in
-    flight for one shard.
+    flight for one shard. `hour`: in which it was last looked for sunsets.
     """
 
     ledger: Ledger
@@ -84,3 +84,4 @@ class Runtime:
     on_close: list[Callable[[], None]] = field(default_factory=list)
     turn: float = 3.0
     room: int = 128
+    hour: int = 0

@@ -33,7 +33,7 @@ class Ledger:
         self.database = Database(url, clock=clock, machine=machine, pool=pool)
         self.tasks = Tasks(self.database)
         self.outbox = Outbox(self.database, sinks if isinstance(sinks, Mapping) else dict.fromkeys(sinks, ("*",)))
-        self.accounts = Accounts(self.database)
+        self.accounts = Accounts(self.database, self.outbox)
         self.submissions = Submissions(self.database, self.tasks, self.outbox, self.accounts)
         self.watches = Watches(self.database)
         self.queries = Queries(self.database)

@@ -4,7 +4,7 @@ The gate is a lock: whoever may begin attempts shares it, a pause or a resume ta
 begins any more, in no process; what was begun before it is on its way, and finishes. On SQLite one transaction writes at a time anyway.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,10 +13,13 @@ from sqlalchemy.engine import Connection
 
 from worker.core import pace, pause
 from worker.core.advance import Contexts
+from worker.core.events import Event
 from worker.core.pause import HELD, Word
 from worker.core.submission import Context, Move, Submission
 from worker.ledger import tables
 from worker.ledger.database import Database
+from worker.ledger.outbox import Outbox
+from worker.ledger.tasks import Locked
 
 GATE = 72_057
 """The space of PostgreSQL's advisory locks that the gates are in."""
@@ -67,8 +70,8 @@ class Gate:
 class Accounts:
     """See the module."""
 
-    def __init__(self, database: Database) -> None:
-        self._db = database
+    def __init__(self, database: Database, outbox: Outbox) -> None:
+        self._db, self._outbox = database, outbox
 
     def words(self) -> dict[str, Word]:
         """What people said last, by account. An account that nobody spoke about is missing: its settings say what holds."""
@@ -93,21 +96,32 @@ class Accounts:
     def _resume(self, c: Connection, name: str, by: str, note: str, *, hold: bool) -> Said:
         self._lock(c, [name], shared=False)
         word = self._words(c, [name]).get(name)
-        if word.said == "resumed" if word else not hold:
+        paused, held = word and word.said == "paused", hold and not (word and word.lifts)
+        if not paused and not held:
             return Said(word, changed=False)
-        word = self._say(c, name, "resumed", by, note)
+        word = self._say(c, name, "resumed", by, note, lifts=hold)
         return Said(word, changed=True, waiting=self._wake(c, name, word.at))
 
     def obey(self, on: Collection[str]) -> None:
         """Of these accounts the settings say `writes = "on"`. A hold that was lifted before is over with that: the next one holds again."""
         t = tables.accounts
-
-        def work(c: Connection) -> None:
-            old = t.c.at <= self._db.now(c) - pace.SLOW
-            c.execute(sa.update(t).where(t.c.name.in_(sorted(on)), t.c.said == "resumed", old).values(said=None))
-
         if on:
-            self._db.write(work)
+            self._db.write(lambda c: c.execute(sa.update(t).where(t.c.name.in_(sorted(on)), t.c.lifts).values(lifts=False)))
+
+    def sunset(self, name: str, realm: str, due: Callable[[float], tuple[str, Event] | None]) -> Event | None:
+        """The event of *due*, which is asked what is to be told at the ledger's time, and under which mark; None where that was told."""
+        return self._db.write(lambda c: self._sunset(c, name, realm, due(self._db.now(c))))
+
+    def _sunset(self, c: Connection, name: str, realm: str, due: tuple[str, Event] | None) -> Event | None:
+        if due is None:
+            return None
+        t, (mark, event) = tables.accounts, due
+        insert = self._db.insert(t).values(name=name, at=event.time, by="", note="", lifts=False, begun=0, sunset=mark)
+        fresh = sa.or_(t.c.sunset.is_(None), t.c.sunset != mark)
+        if not c.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"sunset": mark}, where=fresh)).rowcount:
+            return None
+        self._outbox.write(c, Locked({}), [((realm, ""), event)], event.time)
+        return event
 
     def gate(self, c: Connection, names: Collection[str], now: float) -> Gate:
         """The gate of *names*, which `share` has been asked for before *now* was read: a slow one lets one transaction in at a time."""
@@ -135,11 +149,11 @@ class Accounts:
         if names is not None:
             query = query.where(t.c.name.in_(sorted(names)))
         found = c.execute(self._db.locked(query) if alone else query)
-        return {r.name: Word(r.said, r.at, r.by, r.note, r.begun) for r in found}
+        return {r.name: Word(r.said, r.at, r.by, r.note, r.lifts, r.begun) for r in found}
 
-    def _say(self, c: Connection, name: str, said: Literal["paused", "resumed"], by: str, note: str) -> Word:
-        word = Word(said, self._db.now(c), by, note)
-        values = {"said": said, "at": word.at, "by": by, "note": note, "begun": 0}
+    def _say(self, c: Connection, name: str, said: Literal["paused", "resumed"], by: str, note: str, *, lifts: bool = False) -> Word:
+        word = Word(said, self._db.now(c), by, note, lifts)
+        values = {"said": said, "at": word.at, "by": by, "note": note, "lifts": lifts, "begun": 0}
         insert = self._db.insert(tables.accounts).values(name=name, **values)
         c.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))
         return word

@@ -142,6 +142,7 @@ accounts = sa.Table(  # What a person said last about an account; and which suns
     sa.Column("at", sa.Double, nullable=False),
     sa.Column("by", SHORT, nullable=False),
     sa.Column("note", sa.Text, nullable=False),
+    sa.Column("lifts", sa.Boolean, nullable=False),
     sa.Column("begun", sa.Integer, nullable=False),
     sa.Column("sunset", SHORT),
     sa.CheckConstraint("said IN ('paused','resumed')", name="said"),

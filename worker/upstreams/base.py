@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 import httpx
 
 from worker.core.outcomes import Fact, Page, Read, Sent, Unknown
+from worker.core.sunset import Sunset
 
 T = TypeVar("T")
 Flow = Generator[httpx.Request, httpx.Response, T]
@@ -65,6 +66,11 @@ class Connector(Protocol):
     @property
     def realm(self) -> str:
         """Kind, host and path: what task ids are unique in."""
+        ...
+
+    @property
+    def sunset(self) -> Sunset | None:
+        """When the API version that it speaks ends; None where no end is published."""
         ...
 
     def credentials(self, grant: str) -> Credentials:

@@ -24,6 +24,7 @@ import httpx
 
 from worker.core import times
 from worker.core.outcomes import Applied, Fact, Gone, InDoubt, Page, Read, Refused, Sent, Unknown, Unsent
+from worker.core.sunset import Sunset
 from worker.core.task import Response, Snapshot, Step
 from worker.upstreams.auth import ClientCredentials, Grant
 from worker.upstreams.base import Flow, Order, clean, date_of, decoded, fact_of
@@ -35,13 +36,17 @@ class Version:
 
     prefix: str
     token: str
+    sunset: date | None = None
 
 
 VERSIONS: Final[Mapping[str, Version]] = {
     "2026-01-01": Version(prefix="", token="/oauth2/token"),  # noqa: S106  # a path [OAS]
     # Deprecated 2026-02-12, sunset 2027-01-31 [SEED]; tasks of 2022's other family (/platform/v1) take no actions at all [L-gen].
-    "2022-01-01": Version(prefix="/prototype/platform", token="/iam/v1/oauth2/token"),  # noqa: S106
+    "2022-01-01": Version(prefix="/prototype/platform", token="/iam/v1/oauth2/token", sunset=date(2027, 1, 31)),  # noqa: S106
 }
+
+SUCCESSOR: Final = 'set api_version = "2026-01-01", which shows the same tasks: docs/workiva-2022-to-2026.md'
+"""What the user of a version that ends should do."""
 
 ACTIONS: Final = frozenset({"submit", "approve", "reject", "cancel", "restart", "skip"})
 """[OAS TaskAction]"""
@@ -83,6 +88,12 @@ class Workiva:
         url = httpx.URL(self.base_url)
         port = "" if url.port is None else f":{url.port}"
         return f"workiva:{url.host}{port}{url.path.rstrip('/')}"
+
+    @property
+    def sunset(self) -> Sunset | None:
+        """The end of this API version, where one is published; 2026-01-01 has none yet."""
+        day = VERSIONS[self.api_version].sunset
+        return None if day is None else Sunset(self.api_version, day, SUCCESSOR)
 
     def credentials(self, grant: str) -> ClientCredentials:
         """The credentials of the grant with that name."""

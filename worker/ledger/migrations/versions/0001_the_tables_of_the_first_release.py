@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("at", sa.Double(), nullable=False),
         sa.Column("by", sa.String(length=512), nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
+        sa.Column("lifts", sa.Boolean(), nullable=False),
         sa.Column("begun", sa.Integer(), nullable=False),
         sa.Column("sunset", sa.String(length=512), nullable=True),
         sa.CheckConstraint("said IN ('paused','resumed')", name=op.f("ck_accounts_said")),
