@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import PydanticCustomError
@@ -49,10 +49,13 @@ class Door:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Why a message is no command, in words for whoever sent it. `key`: where one could be read."""
+    """Why a message is no command, in words for whoever sent it. `key`: where one could be read. `what` is wrong: the kind of content, its
+    size, its syntax, or what it says.
+    """
 
     reason: str
     key: str | None = None
+    what: Literal["type", "size", "syntax", "content"] = "content"
 
 
 def _plain(text: str) -> str:

@@ -28,16 +28,9 @@ def _user() -> str:
 
 def standstill(s: Session, ledger: "Ledger") -> Callable[[str], str | None]:
     """Account -> why nothing of it is sent now, in words; None where it sends, were it slowly."""
-    from worker.core.pause import HELD, shut
+    from worker.ledger.story import standstill as held
 
-    words, now = ledger.accounts.words(), ledger.queries.now()
-
-    def why(name: str) -> str | None:
-        account, word = s.settings.accounts.get(name), words.get(name)
-        found = None if word and word.slow(now) else shut(word, account is not None and account.writes == "hold", now, 0.0)
-        return found.why.removeprefix(HELD) if found else None
-
-    return why
+    return held(ledger, {name for name, account in s.settings.accounts.items() if account.writes == "hold"})
 
 
 @click.command()

@@ -11,9 +11,9 @@ from worker.cli.account import standstill
 from worker.cli.session import AGO, NOT_FOUND, USAGE, Failure, Session, age, session
 
 if TYPE_CHECKING:
-    from worker.core.evidence import Link
     from worker.ledger import Ledger
     from worker.ledger.queries import Listed
+    from worker.ledger.story import Story
 
 OPEN = ("pending", "waiting", "in_doubt")
 
@@ -35,39 +35,6 @@ def one(ledger: "Ledger", name: str, account: str | None = None) -> "Listed":
     return found[0]
 
 
-def as_object(s: "Listed", held: str | None = None) -> dict[str, Any]:
-    """A submission as JSON shows it. *held*: why nothing of its account is sent now."""
-    from worker.core.pins import Pin
-    from worker.core.times import iso
-
-    pin = s.progress.get("pin")
-    token = Pin(pin[0], pin[1], pin[2], pin[3], tuple((n, at) for n, at in pin[4])).token() if pin else s.command.get("pin")
-    times = {n: s.command.get(n) for n in ("not_before", "not_after")} | {"issued_at": s.progress.get("issued_at")}
-    return {
-        "id": s.id,
-        "key": s.key,
-        "state": s.state,
-        "reason": s.reason,
-        "account": s.account,
-        "as": s.grant,
-        "task": s.task,
-        "action": s.action,
-        "step": pin[1] if pin else s.command.get("step"),
-        "pin": token,
-        "response": s.command.get("response"),
-        "comment": s.command.get("comment"),
-        "wait_for_turn": s.command.get("wait_for_turn", False),
-        "behind": s.behind,
-        "held": held if s.state in OPEN else None,
-        "requested_by": s.command.get("requested_by"),
-        "labels": s.command.get("labels") or {},
-        "accepted_at": iso(s.accepted_at),
-        "updated_at": iso(s.updated_at),
-        "next_at": iso(s.next_at) if s.next_at else None,
-        **{n: iso(at) if at else None for n, at in times.items()},
-    }
-
-
 # --- list ---------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -80,6 +47,8 @@ def as_object(s: "Listed", held: str | None = None) -> dict[str, Any]:
 @session
 def list_(s: Session, state: str | None, account: str | None, since: float | None, limit: int, as_json: bool) -> None:
     """Submissions, the newest first."""
+    from worker.ledger.story import as_object
+
     with s.ledger() as ledger:
         found = ledger.queries.listed(state=state, account=account, since=since, limit=limit)
         now = ledger.queries.now()
@@ -120,33 +89,19 @@ def list_(s: Session, state: str | None, account: str | None, since: float | Non
 @session
 def show(s: Session, name: str, account: str | None, as_json: bool) -> None:
     """One submission with its whole story: what was asked, sent, seen and decided."""
+    from worker.ledger.story import read, whole
+
     with s.ledger() as ledger:
-        found = one(ledger, name, account)
-        attempts = ledger.queries.attempts(found.id)
-        links, fault = ledger.queries.story(found.id)
-        holder, behind = ledger.queries.slot(found.id)
-        now = ledger.queries.now()
-        about = as_object(found, standstill(s, ledger)(found.account))
-    if as_json:
-        story = [_link_object(link) for link in links]
-        slot = {"holder": holder, "waiting_behind": list(behind)}
-        chain = {"holds": fault is None, "fault": fault, "links": len(links), "head": links[-1].digest if links else ""}
-        output.document(True, about | {"attempts": [_attempt(a) for a in attempts], "slot": slot, "evidence": story, "chain": chain})
-        return
-    output.document(False, about, _told(about, found, attempts, links, fault, (holder, behind), now))
+        story = read(ledger.queries, one(ledger, name, account))
+        about = whole(story, standstill(s, ledger)(story.listed.account))
+    output.document(as_json, about, None if as_json else _told(about, story))
 
 
-def _told(
-    about: Mapping[str, Any],
-    found: "Listed",
-    attempts: Any,
-    links: Any,
-    fault: str | None,
-    slot: tuple[str | None, Any],
-    now: float,
-) -> Iterator[str]:
+def _told(about: Mapping[str, Any], story: "Story") -> Iterator[str]:
     from worker.core.times import iso
+    from worker.ledger.story import words
 
+    found, now = story.listed, story.now
     shown = output.shown
     yield f"{found.id}  {found.state}" + (f": {shown(found.reason)}" if found.reason else "")
     step = f" step {about['step']}" if about["step"] else ""
@@ -158,7 +113,7 @@ def _told(
     yield f"  accepted: {about['accepted_at']} ({age(now - found.accepted_at)} ago)"
     if about["pin"]:
         yield f"  pin: {about['pin']}"
-    holder, behind = slot
+    holder, behind = story.holder, story.behind
     if found.behind:
         yield f"  waits behind: {found.behind}, which has the task's slot"
     elif holder:
@@ -169,55 +124,13 @@ def _told(
         yield f"  held: {shown(about['held'])}"
     if found.next_at:
         yield f"  next look: {iso(found.next_at)}" + (f" (in {age(found.next_at - now)})" if found.next_at > now else " (due)")
-    for a in attempts:
+    for a in story.attempts:
         settled = f"{a['outcome']} at {iso(a['settled_at'])}" if a["outcome"] else f"no answer yet; quiet until {iso(a['quiet_until'])}"
         yield f"  attempt {a['n']}: begun {iso(a['began_at'])}, {settled}"
     yield "  story:"
-    for link in links:
-        yield f"    {iso(link.at)}  {_words(link)}"
-    yield f"  evidence: {'the chain holds' if fault is None else 'BROKEN: ' + fault} ({len(links)} links)"
-
-
-def _words(link: "Link") -> str:
-    """A link of evidence as a sentence."""
-    from worker.core.submission import outline
-    from worker.core.task import from_json
-
-    public, private = link.public, link.private
-    inside: Mapping[str, Any] = private or {}
-    forgotten = " (its private part was forgotten)" if private is None else ""
-    look = inside.get("look")
-    seen = f"; seen: {look['status']}; {outline(from_json(look))}" if look else ""
-    match link.kind:
-        case "accepted":
-            step = f", step {public['step']}" if public.get("step") else ""
-            comment = f", comment {inside['comment']!r}" if inside.get("comment") else ""
-            text = f"accepted: {public.get('action')}{step}{comment}"
-        case "attempt":
-            text = f"attempt {public.get('n')} written, then sent{seen}"
-        case "answer":
-            about = " ".join(str(public[n]) for n in ("fact", "status", "code") if public.get(n))
-            text = f"attempt {public.get('n')} answered: {public.get('outcome')} ({about}){seen}"
-        case "state":
-            text = f"{public.get('state')}: {inside.get('reason') or ''}{seen}"
-        case "resolved":
-            text = f"resolved by a person as {public.get('as')}: {inside.get('note') or ''}"
-        case _:
-            text = f"{link.kind}: {dict(public)}{seen}"
-    return output.shown(text + forgotten)
-
-
-def _link_object(link: "Link") -> dict[str, Any]:
-    from worker.core.times import iso
-
-    kept = {"public": dict(link.public), "private": None if link.private is None else dict(link.private)}
-    return {"n": link.n, "at": iso(link.at), "kind": link.kind, "text": _words(link), **kept, "seal": link.seal, "digest": link.digest}
-
-
-def _attempt(a: Mapping[str, Any]) -> dict[str, Any]:
-    from worker.core.times import iso
-
-    return {k: iso(v) if isinstance(v, float) else v for k, v in a.items()}
+    for link in story.links:
+        yield f"    {iso(link.at)}  {words(link)}"
+    yield f"  evidence: {'the chain holds' if story.fault is None else 'BROKEN: ' + story.fault} ({len(story.links)} links)"
 
 
 @click.command()
@@ -228,6 +141,8 @@ def _attempt(a: Mapping[str, Any]) -> dict[str, Any]:
 @session
 def evidence(s: Session, name: str, account: str | None, verify: bool, as_json: bool) -> None:
     """The hash-chained record of one submission, link by link."""
+    from worker.ledger.story import link_object
+
     with s.ledger() as ledger:
         found = one(ledger, name, account)
         links, fault = ledger.queries.story(found.id)
@@ -244,7 +159,7 @@ def evidence(s: Session, name: str, account: str | None, verify: bool, as_json: 
             sys.exit(1)
         return
     columns: dict[str, output.Column] = {"n": "n", "at": "at", "kind": "kind", "what": "text", "digest": lambda o: str(o["digest"])[:16]}
-    output.listing(as_json, (_link_object(link) for link in links), columns)
+    output.listing(as_json, (link_object(link) for link in links), columns)
     if fault is not None:
         output.aside(f"the chain is BROKEN: {fault}")
 

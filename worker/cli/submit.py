@@ -166,7 +166,7 @@ def _accepted(rt: "Runtime", command: "Command", *, derived: bool, as_json: bool
 
 def _follow(rt: "Runtime", id_: str, patience: float, as_json: bool) -> int:
     """Wait until the submission has come to an end; the exit status that tells which."""
-    from worker.cli.submission import as_object
+    from worker.ledger.story import as_object
 
     start = changed = time.monotonic()
     pause, before, hinted = FIRST_LOOK, None, False
