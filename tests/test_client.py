@@ -3,21 +3,18 @@
 import importlib
 import json
 import shutil
-import socket
 import subprocess
 import sys
-import threading
-from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
 from time import monotonic
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from kombu import Connection, Exchange, Queue
 
+from tests.cable import Cable
 from worker import client
 from worker.broker import Names
 from worker.client import Approvals, NoSuchQueue, NotConfirmed, NotConnected
@@ -28,54 +25,6 @@ from worker.wire import Door
 
 COMPLETED = "workiva.finance.step.completed"
 DECISION: dict[str, Any] = {"account": "finance", "task": "T", "action": "approve"}
-
-
-class Wire:
-    """A TCP connection in the middle that can be cut, and go silent."""
-
-    def __init__(self, url):
-        parts = urlsplit(url)
-        self._to = parts.hostname, parts.port or 5672
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = url.replace(parts.netloc.rpartition("@")[2], f"127.0.0.1:{self._listener.getsockname()[1]}")
-        self._passing = threading.Event()
-        self._passing.set()
-        self._ends = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        with suppress(OSError):
-            while True:
-                near = self._listener.accept()[0]
-                far = socket.create_connection(self._to)
-                self._ends += [near, far]
-                for a, b in ((near, far), (far, near)):
-                    threading.Thread(target=self._pump, args=(a, b), daemon=True).start()
-
-    def _pump(self, a, b):
-        with suppress(OSError):
-            while data := a.recv(65536):
-                self._passing.wait()
-                b.sendall(data)
-
-    def freeze(self):
-        self._passing.clear()
-
-    def thaw(self):
-        self._passing.set()
-
-    def cut(self):
-        """Every connection there is."""
-        while self._ends:
-            end = self._ends.pop()
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-
-    def close(self):
-        self.thaw()
-        self._listener.close()
-        self.cut()
 
 
 @pytest.fixture(params=["amqp", "memory"])
@@ -110,10 +59,9 @@ def approvals(url, namespace, broker):
 
 
 @pytest.fixture
-def wire(rabbitmq_url):
-    made = Wire(rabbitmq_url)
-    yield made
-    made.close()
+def cable(rabbitmq_url):
+    with Cable(rabbitmq_url) as made:
+        yield made
 
 
 def tell(broker, names, *ids, routing_key=COMPLETED):
@@ -211,28 +159,28 @@ def test_a_broker_that_cannot_be_reached_is_told_in_time():
 
 
 @pytest.mark.parametrize("url", ["amqp"], indirect=True)
-def test_a_frozen_broker_holds_up_a_submit_no_longer_than_its_time_out(namespace, broker, wire):
+def test_a_frozen_broker_holds_up_a_submit_no_longer_than_its_time_out(namespace, broker, cable):
     """Frozen while connected, and frozen from the beginning. What had no confirm may arrive, and the same key may be submitted again."""
-    with Approvals(wire.url, namespace, timeout=2.0) as approvals:
+    with Approvals(cable.url, namespace, timeout=2.0) as approvals:
         approvals.submit(**DECISION, key="before")
-        wire.freeze()
+        cable.freeze()
         for key in ("connected", "not connected"):
             begun = monotonic()
             with pytest.raises((NotConfirmed, NotConnected), match="no"):
                 approvals.submit(**DECISION, key=key)
             assert monotonic() - begun < 4
-        wire.thaw()
+        cable.thaw()
         approvals.submit(**DECISION, key="connected")
 
 
 @pytest.mark.parametrize("url", ["amqp"], indirect=True)
-def test_a_connection_that_was_cut_is_made_again(namespace, names, broker, wire):
+def test_a_connection_that_was_cut_is_made_again(namespace, names, broker, cable):
     """For commands and for events; what was in hand at the cut comes again, and what was behind it may come twice."""
-    with Approvals(wire.url, namespace) as approvals, approvals.events(queue=f"{namespace}.erp", idle=20) as events:
+    with Approvals(cable.url, namespace) as approvals, approvals.events(queue=f"{namespace}.erp", idle=20) as events:
         approvals.submit(**DECISION, key="before")
         tell(broker, names, "a", "b")
         assert next(events)["id"] == "a"
-        wire.cut()
+        cable.cut()
         approvals.submit(**DECISION, key="after")
         tell(broker, names, "c")
         again = list(takewhile(lambda id_: id_ != "c", (event["id"] for event in events)))

@@ -17,7 +17,7 @@ Read in this order:
 
 Arrows point down only, and the contracts in ``pyproject.toml`` hold them to it:
 
-    cli | tasks  >  up  >  app | intake  >  bootstrap | health  >  flows
+    cli | tasks  >  up  >  console  >  app | intake  >  bootstrap | health  >  flows
         >  engine | upstreams | ledger | sinks | wire | rings  >  core  >  errors | broker
 
 Words:

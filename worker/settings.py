@@ -287,10 +287,26 @@ class Intake(_Section):
     dedupe_window: Seconds = _in("24h")
 
 
+SHORTEST_TOKEN = 16
+"""Characters. What is shorter is no secret to whoever may try a thousand a second; `openssl rand -hex 32` makes 64."""
+
+
 class Console(_Section):
-    """The operator's web page."""
+    """The HTTP API. Without a token there is none."""
 
     bind: Bind = "127.0.0.1:8080"
+    tokens: Annotated[tuple[SecretStr, ...], BeforeValidator(_listed)] = ()
+    """Any of them opens the door: several during a rotation."""
+
+    @field_validator("tokens")
+    @classmethod
+    def _long(cls, tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for token in tokens:
+            text = token.get_secret_value()
+            if len(text) < SHORTEST_TOKEN or not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", text):  # RFC 6750, what may stand after "Bearer"
+                msg = "each must have at least {n} characters, of A-Z a-z 0-9 . _ ~ + / - (openssl rand -hex 32 makes one)"
+                raise PydanticCustomError("token", msg, {"n": SHORTEST_TOKEN})
+        return tokens
 
 
 class Sentry(_Section):

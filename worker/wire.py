@@ -119,16 +119,20 @@ class Wire(BaseModel):
 FIELDS = tuple(field.alias or name for name, field in Wire.model_fields.items())
 
 
-def parse(message: Incoming, door: Door, now: float) -> Command | Refused:
+def parse(message: Incoming, door: Door, now: float, key: str | None = None) -> Command | Refused:
     """The command in *message*, or why there is none. `issued_at` is its own, else the event's, else the broker's, else *now* (A7).
 
     A decision cannot be made after it arrived, so a clock that goes ahead is cut to *now*: it would hide what happened in between.
-    `grant` is empty where `as` was left out.
+    `grant` is empty where `as` was left out. *key*: what the envelope says it is (`Idempotency-Key`), for a body that brings none.
     """
     try:
         found, issued = _unwrap(message, door)
     except _Refusal as refused:
-        return Refused(str(refused))
+        return Refused(str(refused), what=refused.what)
+    if key is not None and found.get("key") is None:
+        found = {**found, "key": key}
+    elif key is not None and found["key"] != key:
+        return Refused(f"key: the body says {_shown(found['key'])} and Idempotency-Key {_shown(key)}: say one, or the same twice")
     key = found.get("key")
     key = key if isinstance(key, str) and 0 < len(key) <= 255 else None
     try:
@@ -163,12 +167,16 @@ def parse(message: Incoming, door: Door, now: float) -> Command | Refused:
 class _Refusal(Exception):
     """The reason, on its way to `parse`."""
 
+    def __init__(self, reason: str, what: Literal["type", "size", "syntax", "content"] = "content") -> None:
+        super().__init__(reason)
+        self.what = what
+
 
 def _unwrap(message: Incoming, door: Door) -> tuple[dict[str, Any], float | None]:
     """The object that should be a command, and when it was issued if the envelope says so."""
     content_type = _content_type(message)
     if len(message.body) > door.max_bytes:
-        raise _Refusal(f"{len(message.body)} bytes are too many: at most {door.max_bytes} (intake.max_bytes)")
+        raise _Refusal(f"{len(message.body)} bytes are too many: at most {door.max_bytes} (intake.max_bytes)", "size")
     value = _json(message.body)
     stamp = message.properties.get("timestamp")
     issued = float(stamp) if isinstance(stamp, int | float) and stamp > 0 else None
@@ -190,17 +198,18 @@ def _content_type(message: Incoming) -> str:
     name, parameters = name.strip(), parameters.replace(" ", "").replace('"', "")
     what = f"send JSON with content_type {JSON} or {CLOUDEVENT}"
     if not name:
-        raise _Refusal(f"there is no content_type: {what}")
+        raise _Refusal(f"there is no content_type: {what}", "type")
     if name not in {JSON, CLOUDEVENT}:
         raise _Refusal(
             f"content_type {given[:80]!r} is not taken ({_FOREIGN[name]}): {what}"
             if name in _FOREIGN
-            else f"content_type {given[:80]!r} is not taken: {what}"
+            else f"content_type {given[:80]!r} is not taken: {what}",
+            "type",
         )
     if parameters not in {"", "charset=utf-8", "charset=us-ascii"}:
-        raise _Refusal(f"content_type {given[:80]!r} is not taken: JSON is UTF-8")
+        raise _Refusal(f"content_type {given[:80]!r} is not taken: JSON is UTF-8", "type")
     if str(message.properties.get("content_encoding") or "").lower() not in _ENCODINGS or message.headers.get("compression"):
-        raise _Refusal("compressed or not in UTF-8: send plain JSON in UTF-8")
+        raise _Refusal("compressed or not in UTF-8: send plain JSON in UTF-8", "type")
     return name
 
 
@@ -208,11 +217,11 @@ def _json(body: bytes) -> Any:
     try:
         return json.loads(body.decode("utf-8-sig"), object_pairs_hook=_once, parse_constant=_no_constant)
     except UnicodeDecodeError as exc:
-        raise _Refusal(f"not UTF-8, at byte {exc.start}") from None
+        raise _Refusal(f"not UTF-8, at byte {exc.start}", "syntax") from None
     except json.JSONDecodeError as exc:
-        raise _Refusal(f"not JSON: {exc.msg} at line {exc.lineno} column {exc.colno}") from None
+        raise _Refusal(f"not JSON: {exc.msg} at line {exc.lineno} column {exc.colno}", "syntax") from None
     except (ValueError, RecursionError):
-        raise _Refusal("not JSON that can be read: nested too deeply, or a number that is too long") from None
+        raise _Refusal("not JSON that can be read: nested too deeply, or a number that is too long", "syntax") from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -220,12 +229,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
-        raise _Refusal(f"{_shown(next(n for n in names if names.count(n) > 1))} is given twice")
+        raise _Refusal(f"{_shown(next(n for n in names if names.count(n) > 1))} is given twice", "syntax")
     return found
 
 
 def _no_constant(name: str) -> None:
-    raise _Refusal(f"not JSON: {name} is no number")
+    raise _Refusal(f"not JSON: {name} is no number", "syntax")
 
 
 def _cloudevent(value: Any, issued: float | None) -> tuple[dict[str, Any], float | None]:

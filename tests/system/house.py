@@ -45,7 +45,8 @@ def until(condition: Callable[[], T], seconds: float = 20.0, what: str = "") -> 
 
 def procfile() -> dict[str, list[str]]:
     """The Procfile's lines, each with the interpreter that runs the tests."""
-    ours = {"exec": [], "celery": [sys.executable, "-m", "celery"], "python": [sys.executable]}
+    python = [sys.executable]
+    ours = {"exec": [], "celery": [*python, "-m", "celery"], "python": python, "approvals": [*python, "-m", "worker"]}
     lines = [line.split(":", 1) for line in (ROOT / "Procfile").read_text().splitlines() if line and line[0] != "#"]
     return {
         name: [w for i, word in enumerate(shlex.split(line)) for w in (ours.get(word, [word]) if i < 2 else [word])] for name, line in lines

@@ -20,7 +20,8 @@ from worker import __version__
 from worker.cli.session import Session, translated
 
 WHERE: Final = {
-    "up": ("process", "Everything in one process: worker, beat and intake."),
+    "up": ("process", "Everything in one process: worker, beat, intake, and the console where it is on."),
+    "console": ("process", "The HTTP API, where console.tokens opens it."),
     "task": ("task", "Tasks of an account with their steps and pins: live, read-only."),
     "submit": ("submit", "Submit one decision."),
     "import": ("imports", "Submit many decisions from a CSV or JSONL file."),

@@ -1,4 +1,4 @@
-"""`approvals up | health | sandbox`: what runs until it is told to stop, and what a probe asks of it."""
+"""`approvals up | console | health | sandbox`: what runs until it is told to stop, and what a probe asks of it."""
 
 import json
 import socket
@@ -29,7 +29,10 @@ SANDBOX_PORT: Final = 8765
 @click.option("--sandbox", "simulated", is_flag=True, help="Every account answered by the simulated upstreams, on a ledger of its own.")
 @session
 def up(s: Session, simulated: bool) -> None:
-    """Everything in one process: Celery worker, beat, intake. Ends with SIGTERM or Ctrl-C, when what is in flight has come home."""
+    """Everything in one process: Celery worker, beat, intake, and the console where console.tokens opens it.
+
+    Ends with SIGTERM or Ctrl-C, when what is in flight has come home.
+    """
     if simulated:
         _up_with_sandbox(s)
         return
@@ -38,6 +41,22 @@ def up(s: Session, simulated: bool) -> None:
     if not s.settings.accounts:
         output.aside("no account is configured, so there is nothing to do: add [accounts.NAME] to the settings, or try --sandbox")
     sys.exit(run(s.settings))
+
+
+@click.command()
+@session
+def console(s: Session) -> None:
+    """The HTTP API: POST /api/submissions, GET /api/submissions/ID. Ends with SIGTERM or Ctrl-C, when its requests have come home."""
+    if not s.settings.console.tokens:
+        raise Failure("console.tokens is empty, so there is no console: set one (openssl rand -hex 32 makes it)", USAGE)
+    from worker.console.server import run
+
+    try:
+        run(s.settings)
+    except OSError as exc:
+        if isinstance(exc, ConnectionError):
+            raise
+        raise Failure(f"{s.settings.console.bind} cannot be had: {exc.strerror}. Set console.bind") from exc
 
 
 def _up_with_sandbox(s: Session) -> None:
