@@ -27,9 +27,10 @@ COMPLETED = "workiva.finance.step.completed"
 DECISION: dict[str, Any] = {"account": "finance", "task": "T", "action": "approve"}
 
 
-@pytest.fixture(params=["amqp", "memory"])
+@pytest.fixture(params=["amqp", "redis", "memory"])
 def url(request):
-    return "memory://" if request.param == "memory" else request.getfixturevalue("rabbitmq_url")
+    fixture = {"amqp": "rabbitmq_url", "redis": "redis_url"}.get(request.param)
+    return request.getfixturevalue(fixture) if fixture else "memory://"
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ it was: `NoSuchQueue` and `NotConnected`, nothing was submitted; or `NotConfirme
 right in each case: it is the same submission, and takes effect once.
 
 The limits. A confirm says that the command is in the queue, not that it was accepted: what came of it is told by events (`submission.*`,
-`command.rejected`). On Redis and in memory there are no confirms: a publish that returns is stored, a queue is made by the first
-message to it, so that a misspelt namespace is not noticed; and what one listener gives back comes again to every other one that it matches.
-Events come at least once: drop doubles by `id`.
+`command.rejected`). On Redis and in memory there are no confirms: a publish that returns is stored; a queue is made by the first message to
+it, so that a misspelt namespace is not noticed; and what one listener gives back comes again to every other one that it matches. On Redis a
+listener that is killed in the moment between taking an event and noting that it was taken loses it: kombu does that in two steps. Events
+come at least once: drop doubles by `id`.
 """
 
 import json
@@ -42,6 +43,9 @@ LONGEST_PAUSE = 10.0
 
 AHEAD = 20
 """Events that a listener holds besides the one in hand. They go back to the queue when it ends."""
+
+VISIBILITY = 600.0
+"""Seconds that the handling of one event may take on Redis; then it is handed out again."""
 
 LOST: tuple[type[Exception], ...] = (OSError, OperationalError, AttributeError, struct.error)
 """What a connection that is of no use looks like, besides what the transport has of its own. py-amqp answers one that was closed under it
@@ -166,7 +170,7 @@ class Approvals:
         while True:
             try:
                 if self._link is None:
-                    self._link = _Link(self._url, self._timeout)
+                    self._link = _Link(self._url, self._commands, self._timeout)
                 with self._link.guarded():
                     sent = True
                     there = self._link.publish(body, self._commands, key, max(0.01, end - time.monotonic()))
@@ -253,7 +257,7 @@ class Events(Iterator[dict[str, Any]]):
             self.close()
 
     def _open(self) -> "_Link":
-        link = _Link(self._url, self._timeout)
+        link = _Link(self._url, self._queue or self._exchange, self._timeout)
         try:
             with link.guarded():
                 link.listen(self._exchange, self._patterns, self._queue, self._waiting.append)
@@ -301,9 +305,9 @@ class _Away(Exception):
 class _Link:
     """One connection and one channel, with an end to every wait. Opened when made."""
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, keys: str, timeout: float) -> None:
         self._amqp, self._memory = url.startswith(("amqp://", "amqps://", "pyamqp://")), url.startswith("memory:")
-        self._connection = Connection(url, connect_timeout=timeout / 4, transport_options=_options(url, self._amqp, timeout))
+        self._connection = Connection(url, connect_timeout=timeout / 4, transport_options=_options(url, self._amqp, keys, timeout))
         client = self._connection
         self._lost = (*LOST, *client.connection_errors, *client.recoverable_connection_errors, *client.channel_errors)
         self._producer: Producer | None = None
@@ -373,8 +377,8 @@ class _Link:
             self._connection.drain_events(timeout=seconds)
 
     def close(self, held: Sequence[Any] = (), *, lost: bool = False) -> None:
-        """Leave; without a word where it is *lost*. *held* goes back: kombu's imitations of a broker would lose it, or keep it for long."""
-        for message in self._back(held):
+        """Leave; without a word where it is *lost*. *held* goes back: by itself, but in memory."""
+        for message in held if self._memory else ():
             with suppress(Exception):
                 message.requeue()
         with suppress(Exception):
@@ -382,12 +386,6 @@ class _Link:
                 self._connection.collect()
             else:
                 self._connection.release()
-
-    def _back(self, held: Sequence[Any]) -> Sequence[Any]:
-        """What is to be given back one by one, in the order that keeps theirs: Redis puts each at the head, the memory at the end."""
-        if self._amqp:
-            return ()
-        return held if self._memory else held[::-1]
 
     def _connected(self) -> None:
         """Merely looked at, kombu opens a lost connection again, without its channels."""
@@ -398,16 +396,24 @@ class _Link:
         self._unwanted = True
 
 
-def _options(url: str, amqp: bool, timeout: float) -> dict[str, Any]:
+def _options(url: str, amqp: bool, keys: str, timeout: float) -> dict[str, Any]:
     """What keeps a transport from waiting without an end."""
     if amqp:
         return {"confirm_publish": True, "read_timeout": timeout / 2, "write_timeout": timeout / 2}
     if url.startswith(("redis://", "rediss://")):
         return {
-            "socket_timeout": timeout,
+            # kombu gives every program on a database the same keys for what is handed out, and the shortest visibility time-out wins
+            "unacked_key": f"{keys}.unacked",
+            "unacked_index_key": f"{keys}.unacked_index",
+            "unacked_mutex_key": f"{keys}.unacked_mutex",
+            "unacked_mutex_expire": 30,
+            "visibility_timeout": VISIBILITY,
+            "unacked_restore_interval": 5,  # by default what a killed listener held comes back after 90 s
+            "unacked_restore_throttle": 1,
+            "socket_timeout": timeout,  # longer than the wait of a BRPOP, which is 1 s
             "socket_connect_timeout": timeout / 4,
             "socket_keepalive": True,
-            "health_check_interval": 25,
+            "health_check_interval": 10,
         }
     return {"polling_interval": 0.01}
 

@@ -25,7 +25,7 @@ from worker.core.command import Command
 from worker.errors import LedgerDown
 from worker.flows import Runtime
 from worker.flows.accept import Accepted, Conflict, Existing, Outcome, Rejected, accept
-from worker.ledger.story import read, whole
+from worker.ledger.story import read, standstill, whole
 from worker.wire import Door, Refused, parse
 
 T = TypeVar("T")
@@ -108,7 +108,8 @@ class Api:
         if len(found) > 1:
             where = {s.account: _url(s.id) for s in found}
             return problem(400, f"{name!r} is a key of several accounts: add ?account=, or ask by id", urls=where)
-        return answer(200, whole(read(queries, found[0])))
+        held = standstill(self._rt.ledger, {name for name, account in self._rt.accounts.items() if account.rules.hold})
+        return answer(200, whole(read(queries, found[0]), held(found[0].account)))
 
     async def _run(self, work: Callable[[], T]) -> T | web.Response:
         if self._at_work >= MOST:
