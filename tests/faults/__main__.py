@@ -1,6 +1,8 @@
 """`make faults`: the real processes on real servers while parts of them are killed and cut; judged by the upstream's journal.
 
-    python -m tests.faults [--submissions 1000] [--seed N] [--when-exposed once|resend|both] [--late] [--budget SECONDS] [--embedded]
+    python -m tests.faults [--submissions 1000] [--seed N] [--when-exposed once|resend|both] [--late] [--budget SECONDS]
+                           [--api-version 2026-01-01|2022-01-01] [--broker rabbitmq|redis | --embedded]
+    python -m tests.faults --matrix …       each version on each of the three, one after another, and one table at the end
 
 A submission's effects are known by its comment, which nobody else uses. The simulated upstream writes behind each comment which attempt
 this was, so that a first attempt and a retry are told apart by the upstream and not by the code under test. What is drawn comes of the seed
@@ -15,6 +17,7 @@ and slack: then wrong effects are no violation, but untold ones are.
 
 import argparse
 import asyncio
+import base64
 import json
 import logging
 import os
@@ -26,13 +29,15 @@ import time
 import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import redis
 import structlog
+from kombu import Connection, Exchange, Queue
 
 from tests import servers
 from tests.system.house import CUTOFF, LOST, ROOT, SLACK, House, Listener, Process, listening, queue_there, until
@@ -50,6 +55,7 @@ from worker.sandbox.exchange import Request
 from worker.sandbox.faults import Delivery, Faulty, Script
 from worker.sandbox.server import new_event_loop, serve
 from worker.settings import load
+from worker.upstreams.workiva import VERSIONS
 
 ENOUGH = 0.95
 """Of the submissions that are not exposed and whose task no person touched, so many must be applied."""
@@ -250,7 +256,10 @@ class Operator:
 
 
 class Chaos:
-    """Kills a process every few seconds and restarts the broker every twenty, whatever they are doing."""
+    """Kills a process every few seconds and restarts the broker after five and then every twenty, whatever they are doing.
+
+    Redis is killed every other time: it has written down what it confirmed. A RabbitMQ is asked to end.
+    """
 
     def __init__(self, house: House, dice: random.Random, broker: Any, *, embedded: bool) -> None:
         self._house, self._dice, self._broker, self._embedded = house, dice, broker, embedded
@@ -271,8 +280,12 @@ class Chaos:
             start(self._house, name)
 
     def _restart(self) -> None:
-        while not self._over.wait(20):
-            self._broker.restart()
+        while not self._over.wait(20 if self.restarts else 5):
+            if isinstance(self._broker, servers.PrivateRedis) and self.restarts % 2:
+                self._broker.kill()
+                self._broker.start()
+            else:
+                self._broker.restart()
             self.restarts += 1
 
     def close(self) -> None:
@@ -290,11 +303,11 @@ def start(house: House, name: str) -> None:
         house.start(name.rstrip("12"), name)
 
 
-def settings(when_exposed: str, url: str) -> dict[str, str]:
+def settings(when_exposed: str, url: str, version: str) -> dict[str, str]:
     """The accounts of the run, as environment."""
     out = {"LOG__LEVEL": "warning"}
     for name, user, rule in (("FINANCE", "jane", "once"), ("LEGAL", "june", "resend")):
-        account = {"KIND": "workiva", "BASE_URL": f"{url}/workiva", "WHEN_EXPOSED": rule}
+        account = {"KIND": "workiva", "BASE_URL": f"{url}/workiva", "API_VERSION": version, "WHEN_EXPOSED": rule}
         account |= {"REQUEST_DEADLINE": "2s", "LEASE": "3s", "UPSTREAM_CUTOFF": f"{CUTOFF:g}s", "SLACK": f"{SLACK:g}s"}
         account |= {"GRANTS__ME__CLIENT_ID": f"sandbox:{user}", "GRANTS__ME__CLIENT_SECRET": "sandbox", "GRANTS__ME__ACTS_AS": user}
         if when_exposed in {rule, "both"}:
@@ -330,8 +343,33 @@ def publish(house: House, rt: Runtime, plans: list[Plan], *, embedded: bool, sto
         time.sleep(0.3)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Play and judge."""
+class Box:
+    """A queue in Redis that nobody reads before the end: kombu's consumer loses what it has taken when its connection breaks, and here it
+    is not the consumer who is judged.
+    """
+
+    def __init__(self, url: str, namespace: str) -> None:
+        self._queue = Queue(f"{namespace}.box", Exchange(f"{namespace}.events", type="topic", durable=True), routing_key="#", durable=True)
+        self._redis = redis.Redis.from_url(url)
+        with Connection(url) as connection:
+            self._queue(connection.default_channel).declare()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What lies there."""
+        found: Any = self._redis.lrange(self._queue.name, 0, -1)
+        return [json.loads(base64.b64decode(json.loads(raw)["body"])) for raw in found]
+
+    def close(self) -> None:
+        """Leave it as it is: the server goes with the run."""
+        self._redis.close()
+
+
+BROKERS = {"rabbitmq": servers.private_rabbitmq, "redis": servers.private_redis}
+
+
+def run(args: argparse.Namespace) -> "Verdict":
+    """Play, judge and show."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))  # this process prints its table only
     began = time.monotonic()
     end = began + args.budget
@@ -339,12 +377,14 @@ def run(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="approvals-faults-")))
         world = stack.enter_context(running_upstream(folder, args.seed))
-        broker = None if args.embedded else stack.enter_context(servers.private_rabbitmq())
+        broker = None if args.embedded else stack.enter_context(BROKERS[args.broker]())
         ledger = f"sqlite:///{folder}/ledger.db"
         if not args.embedded:
             ledger = stack.enter_context(servers.database(stack.enter_context(servers.postgres())))
         url = broker.url if broker else "memory://"
-        house = House(folder, "", namespace="faults", ledger=ledger, broker=url, more=settings(args.when_exposed, world.url))
+        house = House(
+            folder, "", namespace="faults", ledger=ledger, broker=url, more=settings(args.when_exposed, world.url, args.api_version)
+        )
         stack.enter_context(house)
         rt = bootstrap.runtime(load(env=house.env))
         stack.callback(bootstrap.close, rt)
@@ -382,20 +422,53 @@ def run(args: argparse.Namespace) -> int:
             written = {e["id"] for e in _written(rt)}
             _wait(lambda: written <= {e["id"] for e in list(told.events)}, time.monotonic() + 20)
         verdict = Verdict(plans, rt, world, told, late=args.late)
+        verdict.seconds = time.monotonic() - began
         print(
-            f"seed {args.seed}, {time.monotonic() - began:.0f} s, when_exposed={args.when_exposed}{', late' if args.late else ''}", end="; "
+            f"{where(args)}: seed {args.seed}, {verdict.seconds:.0f} s, when_exposed={args.when_exposed}{', late' if args.late else ''}; "
+            f"killed {dict(chaos.kills) if chaos else {}}, broker restarted {chaos.restarts if chaos else 0} times"
         )
-        print(f"killed {dict(chaos.kills) if chaos else {}}, broker restarted {chaos.restarts if chaos else 0} times")
         if not finished:
             verdict.broken["not finished within the budget"] = _open_count(rt)
-        return verdict.show()
+        verdict.show()
+        return verdict
+
+
+def where(args: argparse.Namespace) -> str:
+    """What it ran on."""
+    return f"{args.api_version}, {'embedded' if args.embedded else args.broker}"
+
+
+def matrix(args: argparse.Namespace) -> int:
+    """Each version on each broker and embedded; a table at the end. One that breaks down does not keep the others from being run."""
+    rows: list[tuple[str, ...]] = [("", "s", "applied", "parked", "doubled", "other step", "events", "verdict")]
+    status = 0
+    for version in VERSIONS:
+        for broker in (*BROKERS, ""):
+            here = argparse.Namespace(**{**vars(args), "api_version": version, "broker": broker, "embedded": not broker})
+            try:
+                verdict = run(here)
+            except Exception as exc:
+                rows.append((where(here), "", "", "", "", "", "", f"NOT RUN: {type(exc).__name__}: {exc}"[:100]))
+                status = 1
+                continue
+            rows.append((where(here), *verdict.row()))
+            status |= bool(verdict.broken)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    print(f"\n{args.submissions} submissions each, seed {args.seed}")
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return status
 
 
 @contextmanager
-def _open(house: House) -> Iterator[Listener]:
+def _open(house: House) -> Iterator[Listener | Box]:
     for name in ("worker1", "worker2", "intake", "beat"):
         start(house, name)
     until(lambda: queue_there(house.broker, f"{house.namespace}.commands"), 60, "the queue of the commands")
+    if house.broker.startswith("redis"):
+        with closing(Box(house.broker, house.namespace)) as box:
+            yield box
+        return
     with listening(house.broker, house.namespace) as told:
         yield told
 
@@ -451,8 +524,8 @@ def _vigil(rt: Runtime, ledger: str) -> None:
 class Verdict:
     """What the journal says, beside what we say."""
 
-    def __init__(self, plans: list[Plan], rt: Runtime, world: Upstream, told: Listener | None, *, late: bool) -> None:
-        self.plans, self.late = plans, late
+    def __init__(self, plans: list[Plan], rt: Runtime, world: Upstream, told: Listener | Box | None, *, late: bool) -> None:
+        self.plans, self.late, self.seconds = plans, late, 0.0
         self.rows = {row.key: row for p in plans for row in rt.ledger.queries.find(p.key)}
         self.truth = {task["id"]: task for task in world("GET", "/tasks")}
         self.effects: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -550,8 +623,16 @@ class Verdict:
             states = Counter((r.state, r.reason) for p in plain if (r := self.rows.get(p.key)) and r.state != "applied")
             self._break(f"fewer than {ENOUGH:.0%} of them applied", str(states.most_common(5)))
 
-    def show(self) -> int:
-        """Print; the exit status."""
+    def row(self) -> tuple[str, ...]:
+        """For a table: seconds, applied, parked, doubled, on another step, events received, and what was violated."""
+        states = Counter(row.state for row in self.rows.values())
+        doubled, astray = (sum(n for name, n in self.counts.items() if name.startswith(what)) for what in ("doubled", "on another step"))
+        events = f"{len(self.ids & self.written)}/{len(self.written)}"
+        broken = "; ".join(f"{n} {name}" for name, n in self.broken.items()) or "no violation"
+        return f"{self.seconds:.0f}", str(states["applied"]), str(states["parked"]), str(doubled), str(astray), events, broken
+
+    def show(self) -> None:
+        """Print."""
         states: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
         for plan in self.plans:
             row = self.rows.get(plan.key)
@@ -569,7 +650,6 @@ class Verdict:
         for name, count in self.broken.items():
             print(f"VIOLATION {count:>4}  {name}: {self.examples.get(name, '')}")
         print("no violation" if not self.broken else "see above", flush=True)
-        return 1 if self.broken else 0
 
 
 def main() -> int:
@@ -580,13 +660,16 @@ def main() -> int:
     parser.add_argument("--when-exposed", choices=("once", "resend", "both"), default="both")
     parser.add_argument("--late", action="store_true", help="the upstream applies later than cut-off and slack allow")
     parser.add_argument("--budget", type=float, default=300.0, help="seconds")
+    parser.add_argument("--api-version", choices=tuple(VERSIONS), default=next(iter(VERSIONS)), help="that the accounts speak")
+    parser.add_argument("--broker", choices=tuple(BROKERS), default="rabbitmq", help="with PostgreSQL")
     parser.add_argument("--embedded", action="store_true", help="one process, SQLite, the in-process broker")
+    parser.add_argument("--matrix", action="store_true", help="each version on each broker and embedded, and a table")
     parser.add_argument("--upstream", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.upstream:
         upstream(args.seed, args.upstream)
         return 0
-    return run(args)
+    return matrix(args) if args.matrix else int(bool(run(args).broken))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from tests.faults.mutants import MUTANTS
 from tests.faults.search import LENGTH, Arena, options_of, tape_of
 from tests.faults.world import Options
+from worker.upstreams.workiva import VERSIONS
 
 CONFORMING = Options()
 LATE = Options(conforming=False, late=0.25)
@@ -30,22 +32,23 @@ def arena() -> Iterator[Arena]:
 worlds = settings(
     derandomize=True, database=None, deadline=None, report_multiple_bugs=False, suppress_health_check=list(HealthCheck), print_blob=False
 )
+versions = st.sampled_from(tuple(VERSIONS))
 tapes = st.binary(min_size=LENGTH, max_size=LENGTH)
 
 
 @pytest.mark.slow
-@given(tapes)
+@given(tapes, versions)
 @settings(worlds, max_examples=120)
-def test_conforming(arena: Arena, tape: bytes) -> None:
-    ran = arena.run(tape, CONFORMING)
+def test_conforming(arena: Arena, tape: bytes, version: str) -> None:
+    ran = arena.run(tape, replace(CONFORMING, version=version))
     assert not ran.broken, f"tape {tape.rstrip(bytes(1)).hex()}\n{ran}"
 
 
 @pytest.mark.slow
-@given(tapes)
+@given(tapes, versions)
 @settings(worlds, max_examples=60)
-def test_late(arena: Arena, tape: bytes) -> None:
-    ran = arena.run(tape, LATE)
+def test_late(arena: Arena, tape: bytes, version: str) -> None:
+    ran = arena.run(tape, replace(LATE, version=version))
     assert not ran.broken, f"tape {tape.rstrip(bytes(1)).hex()}\n{ran}"
 
 

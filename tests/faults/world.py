@@ -34,7 +34,7 @@ from worker.sandbox.life import Task
 from worker.sandbox.workiva import Workiva as Upstream
 from worker.sandbox.workspace import Client, Entry, Workspace
 from worker.upstreams.auth import Grant
-from worker.upstreams.workiva import ACTIONS, Workiva
+from worker.upstreams.workiva import ACTIONS, VERSIONS, Workiva
 
 START = 1_800_000_000.0
 ME, OTHER = "jane", "joe"
@@ -74,6 +74,7 @@ class Options:
     commands: int | None = None
     tasks: int | None = None
     plain: bool = False
+    version: str = next(iter(VERSIONS))
 
 
 class Crash(BaseException):
@@ -225,7 +226,7 @@ class World:
         self.account = Account(
             name=NAME,
             kind="workiva",
-            connector=Workiva("http://upstream/workiva", grants={n: Grant(n, "secret") for n in self.grants}),
+            connector=Workiva("http://upstream/workiva", self.options.version, grants={n: Grant(n, "secret") for n in self.grants}),
             rules=Rules(**RULES, when_exposed=exposed, marks=self.marks),  # type: ignore[arg-type]
             grants=self.grants,
             expires_after=300.0,
@@ -394,9 +395,12 @@ class World:
 
     # -- an exchange
 
+    def _task(self, request: httpx.Request) -> str:
+        return self.upstream.upstream.task_of(asked(request)) or ""
+
     def exchange(self, ex: Any, request: httpx.Request) -> httpx.Response:
         """One request reaches the upstream or does not, and its answer comes or does not. Raises Broken."""
-        task, act = request.url.path.split("/")[3] if request.url.path.count("/") > 2 else "", request.method == "POST"
+        task, act = self._task(request), request.method == "POST"
         fault = self._fate(act)
         send, look, before = None, None, len(self.workspace.journal)
         if act and (fault is None or fault.what != "refuse"):
@@ -474,7 +478,7 @@ class World:
 
     def text(self, request: httpx.Request) -> str:
         """A request in a few words."""
-        id_ = request.url.path.split("/")[3] if request.url.path.count("/") > 2 else ""
+        id_ = self._task(request)
         return f"{request.method} {self.short(id_) if id_ else 'tasks'} {_comment(request) or ''}".strip()
 
     # -- the requester
