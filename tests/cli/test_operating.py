@@ -15,8 +15,8 @@ def test_help_names_every_command():
     text = subprocess.run([sys.executable, "-m", "worker", "--help"], capture_output=True, text=True).stdout.splitlines()
     names = {line.split()[0] for line in text[text.index("Commands:") + 1 :] if line.strip()}
     assert {"up", "task", "submit", "import", "show", "list", "cancel", "resolve", "watch", "event", "dead", "doctor", "config"} <= names
-    assert {"migrate", "health", "sandbox", "evidence", "sink", "pause", "resume"} <= names
-    assert not {"login", "verify", "prune", "restored", "forget", "catalogue", "bench"} & names
+    assert {"migrate", "health", "sandbox", "evidence", "sink", "pause", "resume", "verify"} <= names
+    assert not {"login", "prune", "restored", "forget", "catalogue", "bench"} & names
 
 
 def test_help_loads_nothing_heavy():

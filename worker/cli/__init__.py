@@ -36,6 +36,7 @@ WHERE: Final = {
     "event": ("event", "The events, as CloudEvents."),
     "sink": ("sink", "The ways out for events."),
     "dead": ("dead", "Commands that could not be accepted."),
+    "verify": ("verify", "Hold the sandbox's assumptions against the live upstream."),
     "doctor": ("doctor", "Check everything, and say what to do about each fault."),
     "config": ("settings", "Every setting that holds, with its origin."),
     "migrate": ("settings", "Bring the ledger's tables to this release."),

@@ -103,12 +103,16 @@ ASSUMPTIONS = (
         12,
         "A location can be set once; another one, or none, is then 400.",
         "'once attached cannot be changed' [P-obj] beside 'restarted when location changes' [P-patch]",
+        "second_location",
+        (400, 409, "replaces"),
     ),
     Assumption(
         13,
         "A PATCH of `approvalSteps` without a restart keeps the responses of a step by its index; if that completes every step, the "
-        "task is completed.",
+        "task is completed; `open`: it goes on awaiting.",
         "not told",
+        "patched_steps",
+        ("kept", "cleared", "open"),
     ),
     Assumption(
         14,
@@ -149,33 +153,63 @@ ASSUMPTIONS = (
     ),
     Assumption(
         20,
-        "`$next` is a position: a row that is touched between two pages may be lost or come twice. Without `$orderBy` the order is "
-        "that of creation.",
+        "`$next` is a position: a row that is touched between two pages may be lost or come twice; `row`: it names the last row. "
+        "Without `$orderBy` the order is that of creation.",
         "`@nextLink` is opaque [OAS]; this is the answer that is more dangerous for a client",
+        "paging",
+        ("position", "row"),
     ),
     Assumption(
         21,
         "GET by id, PATCH and actions work on a task made by a process; only the list leaves it out.",
         "the list's text says so of the list [P-list]; of the others nothing is told",
+        "process_tasks",
+        ("unlisted", "listed", "read_only", "hidden"),
     ),
-    Assumption(22, "Every client sees every task of the workspace.", "depends on permissions that are not modelled"),
+    Assumption(
+        22,
+        "Every client sees every task of the workspace; `involved`: only its owner, assignees and participants do, for others it is 404.",
+        "depends on permissions that are not modelled",
+        "seen_by",
+        ("everyone", "involved"),
+    ),
     Assumption(
         23,
         "An `X-Version` that does not exist is 400; without one, a request is routed to 2022-01-01, where `/tasks` does not exist: 404.",
         "the routing is documented [VER]; the statuses are not",
+        "unknown_version",
+        (400, 404, "newest"),
     ),
     Assumption(
         24,
         "A body that is no JSON, or of the wrong shape, is 400; above 10,485,760 bytes it is 413.",
         "the limit is published [26-lim], the status is not",
+        "bad_body",
+        ("400, large 413", "422, large 413", "400, large 400"),
     ),
-    Assumption(25, "POST /tasks takes no `status` but Created; it ignores the read-only fields.", "default Created, no enumeration [OAS]"),
-    Assumption(26, "A step needs a participant; a user named twice counts once.", "not told; the createTask example repeats one id [OAS]"),
-    Assumption(27, "An action on a task that was deleted is 404.", "404 is documented generically [OAS]"),
+    Assumption(
+        25,
+        "POST /tasks takes no `status` but Created; it ignores the read-only fields. `any_status`: it takes any; `strict`: read-only "
+        "fields are refused.",
+        "default Created, no enumeration [OAS]",
+        "creation",
+        ("documented", "any_status", "strict"),
+    ),
+    Assumption(
+        26,
+        "A step needs a participant; a user named twice counts once. The alternatives: is `refused`; has to respond `twice`; a step needs "
+        "`nobody`.",
+        "not told; the createTask example repeats one id [OAS]",
+        "participants",
+        ("once", "twice", "refused", "nobody"),
+    ),
+    Assumption(27, "An action on a task that was deleted is 404.", "404 is documented generically [OAS]", "deleted_status", (404, 410)),
     Assumption(
         28,
-        "A request that outlasts the 29 s limit is answered 504, and its effect takes place all the same.",
+        "A request that outlasts the 29 s limit is answered 504, and its effect takes place all the same; `dropped`: never.",
         "the limit is published [26-lim]; what becomes of the effect is not",
+        "outlasting",
+        ("applied", "dropped"),
     ),
     Assumption(
         29,
@@ -185,7 +219,13 @@ ASSUMPTIONS = (
         "requests_per_second",
         (),
     ),
-    Assumption(30, "A task with no approval step is completed by SUBMIT.", "not told"),
+    Assumption(
+        30,
+        "A task with no approval step is completed by SUBMIT; the alternatives: refuses it (409), or awaits.",
+        "not told",
+        "stepless",
+        ("completes", "refuses", "awaits"),
+    ),
     Assumption(
         31,
         "A version serves its own paths only: `/tasks` asked for as 2022-01-01, and `/prototype/platform/tasks` as 2026-01-01, are 404; "
@@ -262,6 +302,18 @@ class Switches:
     fractions: int | str = 3
     modified_user: bool = True
     quotes: str = "any"
+    second_location: int | str = 400
+    patched_steps: str = "kept"
+    paging: str = "position"
+    process_tasks: str = "unlisted"
+    seen_by: str = "everyone"
+    unknown_version: int | str = 400
+    bad_body: str = "400, large 413"
+    creation: str = "documented"
+    participants: str = "once"
+    deleted_status: int = 404
+    outlasting: str = "applied"
+    stepless: str = "completes"
     requests_per_second: int = 0
     version_paths: str = "own"
     token_ways: str = "documented"

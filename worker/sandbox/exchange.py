@@ -67,6 +67,10 @@ class Upstream(Protocol):
     name: str
     now: Clock
 
+    @property
+    def outlasts(self) -> bool:
+        """Whether the effect of a request that was cut at the limit takes place all the same (28)."""
+
     def __call__(self, request: Request, *, arrived: float | None = None, stale: Stale | None = None) -> Response:
         """The effect and its answer. `arrived`: when the request came in, if its effect is late: tokens are checked as of then."""
 

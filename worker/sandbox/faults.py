@@ -234,6 +234,13 @@ class Faulty:
         self._people(request, bending, "after")  # with a late effect: between the cut and the effect
         return delivery
 
+    def outlasted(self, request: Request) -> Delivery:
+        """A request that took longer than the cut-off to come in: 504, whatever becomes of its effect (28)."""
+        self.advance()
+        if self.upstream.outlasts:
+            self.upstream(request)
+        return Delivery("answer", self.upstream.error(504, "the request took too long", request))
+
     def advance(self) -> int:
         """Lets the effects happen that are due by the clock, in their order. Returns how many did."""
         now = self.upstream.now()
@@ -297,6 +304,8 @@ class Faulty:
         if fault.when == "after":
             done = self.upstream(request, stale=stale)
             return Delivery("answer", cut or done, wait)
+        if cut is not None and not self.upstream.outlasts:
+            return Delivery("answer", cut, wait)
         return Delivery("answer", cut, wait, self._later(request, seconds, stale))
 
     def _later(self, request: Request, seconds: float, stale: Stale | None) -> Pending:

@@ -54,6 +54,8 @@ class Step:
     mode: Literal["ONE", "ALL"] = "ONE"
     due: str | None = None
     answers: tuple[Answer, ...] = ()
+    twice: bool = False
+    """Whether a user who is named twice has to respond twice (26)."""
 
     def given(self, round_: int) -> tuple[Answer, ...]:
         """The responses of that round."""
@@ -64,8 +66,10 @@ class Step:
         given = self.given(round_)
         if any(a.action == "SKIP" for a in given):
             return True
-        approved = {a.user for a in given if a.action == "APPROVE"}
-        return bool(approved) if self.mode == "ONE" else approved >= set(self.participants)
+        approved = [a.user for a in given if a.action == "APPROVE"]
+        if self.mode == "ONE":
+            return bool(approved)
+        return len(approved) >= len(self.participants) if self.twice else set(approved) >= set(self.participants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +131,11 @@ def act(task: Task, action: str, user: str, comment: str | None, at: float, rule
         return Refusal(403, f"{action} is for the assignees and the owner")
     moved = replace(task, modified_at=at, modified_by=user)
     match action:
+        case "SUBMIT" if not task.steps and rules.stepless == "refuses":
+            return Refusal(409, "there is no step to await")  # (30)
         case "SUBMIT" if task.status in {CREATED, RETURNED, REWORKING}:
-            return Effect(_begin(moved, rules) if task.steps else replace(moved, status=COMPLETED))
+            completes = not task.steps and rules.stepless == "completes"
+            return Effect(replace(moved, status=COMPLETED) if completes else _begin(moved, rules))
         case "CANCEL" if task.status not in FINAL:
             return Effect(replace(moved, status=CANCELLED))
         case "RESTART" if task.status != CREATED:
@@ -200,17 +207,18 @@ def _restart(task: Task, rules: Switches) -> Task:
 
 def change(task: Task, fields: Mapping[str, Any], user: str, at: float, rules: Switches) -> Effect | Refusal:
     """A PATCH: fields of Task, already read. It may begin a new round (11)."""
-    if task.location is not None and fields.get("location", task.location) != task.location:
-        return Refusal(400, "a location that is attached cannot be changed", "/location")  # (12)
+    second = task.location is not None and fields.get("location", task.location) != task.location
+    if second and isinstance(rules.second_location, int):
+        return Refusal(rules.second_location, "a location that is attached cannot be changed", "/location")  # (12)
     if "status" in fields:
         return _set(task, fields["status"], user, at, rules)
     if "steps" in fields:
-        fields = {**fields, "steps": _carried(task.steps, fields["steps"])}
+        fields = {**fields, "steps": _carried(task.steps if rules.patched_steps != "cleared" else (), fields["steps"])}
     now = replace(task, **fields, modified_at=at, modified_by=user)
     overturned = now.assignees != task.assignees or now.location != task.location or _approver_lost(task, now)
     if rules.patch_restarts and overturned and task.status not in {CREATED, CANCELLED}:
         return Effect(_restart(now, rules), restarted=True)
-    if now.status == AWAITING and now.active is None and now.steps:
+    if now.status == AWAITING and now.active is None and now.steps and rules.patched_steps != "open":
         now = replace(now, status=rules.final_status)  # (13)
     return Effect(now)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from worker.sandbox.assumptions import Switches
 from worker.sandbox.life import Task
 from worker.sandbox.shapes import BadShapeError, instant
 
@@ -63,6 +64,8 @@ class Query:
     order: str = ""
     size: int = PAGE
     start: int = 0
+    after: str = ""
+    """The id of the last row, where `$next` names it instead of a position."""
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> "Query":
@@ -81,19 +84,22 @@ class Query:
     @property
     def token(self) -> str:
         """For `$next`."""
-        return base64.urlsafe_b64encode(json.dumps([self.filter, self.order, self.size, self.start]).encode()).decode()
+        return base64.urlsafe_b64encode(json.dumps([self.filter, self.order, self.size, self.start, self.after]).encode()).decode()
 
 
-def page(tasks: Iterable[Task], query: Query, quotes: str) -> tuple[list[Task], Query | None]:
+def page(tasks: Iterable[Task], query: Query, rules: Switches) -> tuple[list[Task], Query | None]:
     """The tasks of one page, and the query of the next one. Raises BadShapeError for what is not published."""
-    tests = predicates(query.filter, quotes)
-    found = [task for task in tasks if not task.process_made and all(test(task) for test in tests)]
+    tests = predicates(query.filter, rules.quotes)
+    unlisted = rules.process_tasks != "listed"  # (21)
+    found = [task for task in tasks if not (task.process_made and unlisted) and all(test(task) for test in tests)]
     for name, descending in reversed(orders(query.order)):
         value = _VALUE[name]
         found.sort(key=lambda t, value=value: (value(t) is not None, value(t)), reverse=descending)  # type: ignore[misc]
-    end = query.start + query.size
-    more = Query(query.filter, query.order, query.size, end) if end < len(found) else None
-    return found[query.start : end], more
+    start = next((n for n, task in enumerate(found, 1) if task.id == query.after), query.start)
+    end = start + query.size
+    after = found[end - 1].id if end < len(found) and rules.paging == "row" else ""
+    more = Query(query.filter, query.order, query.size, end, after) if end < len(found) else None
+    return found[start:end], more
 
 
 def orders(text: str) -> list[tuple[str, bool]]:

@@ -102,6 +102,8 @@ class _Connection(asyncio.Protocol):
         self._buffer = bytearray()
         self._busy = False
         self._continued = False
+        self._began: float | None = None
+        """When the head of a request came in whose body did not come with it."""
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -138,7 +140,9 @@ class _Connection(asyncio.Protocol):
                 return
             if request is None:
                 return
-            self._serve(request)
+            took = 0.0 if self._began is None else self._server.sandbox.clock() - self._began
+            self._began = None
+            self._serve(request, took)
 
     def _read(self) -> Request | None:
         """The next request, if it is whole; it leaves the buffer."""
@@ -172,11 +176,13 @@ class _Connection(asyncio.Protocol):
         return Request.of(method, target, headers, body)
 
     def _more(self, headers: dict[str, str]) -> None:
+        if self._began is None:
+            self._began = self._server.sandbox.clock()
         if headers.get("expect", "").lower() == "100-continue" and not self._continued:
             self._continued = True
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _serve(self, request: Request) -> None:
+    def _serve(self, request: Request, took: float) -> None:
         sandbox, server = self._server.sandbox, self._server
         closing = request.headers.get("connection", "").lower() == "close"
         head_only = request.method == "HEAD"
@@ -196,7 +202,8 @@ class _Connection(asyncio.Protocol):
             return
         self._busy = True
         sandbox.stats.begun(f"{upstream.upstream.name}.{upstream.upstream.route(request)}", sandbox.clock())
-        delivery = upstream(request)
+        # What a slow body would be answered at the cut-off, it is answered here when it is whole.
+        delivery = upstream.outlasted(request) if took > upstream.cutoff else upstream(request)
         server.later(upstream, delivery)
         wait = server.latency + (0.0 if delivery.how == "refuse" else delivery.wait)
         if wait:

@@ -113,16 +113,23 @@ def truth_json(task: Task) -> dict[str, Any]:
     }
 
 
-def fields_of(body: Any) -> dict[str, Any]:
-    """The fields of a Task that a client may write at POST; read-only ones are ignored, an unknown one is too."""
+READ_ONLY = frozenset({"created", "id", "modified", "owner", "sourceUrl"})
+"""[OAS Task]"""
+
+
+def fields_of(body: Any, rules: Switches) -> dict[str, Any]:
+    """The fields of a Task that a client may write at POST; read-only ones are ignored (25), an unknown one is too."""
     if not isinstance(body, dict):
         raise BadShapeError("body", "a task is an object")
-    if body.get("status") not in {None, "Created"}:
+    if rules.creation == "strict" and (given := READ_ONLY & set(body)):
+        raise BadShapeError(min(given), f"{min(given)} is read-only")
+    if body.get("status") not in {None, "Created"} and rules.creation != "any_status":
         raise BadShapeError("status", "a new task is Created")  # (25)
     if "title" not in body:
         raise BadShapeError("title", "a task needs a title")
-    given = ("title", "description", "assignees", "approvalSteps", "dueDate", "location", "notificationsDisabled")
-    return dict(field_of(name, body[name]) for name in given if body.get(name) is not None)
+    writable = ["title", "description", "assignees", "approvalSteps", "dueDate", "location", "notificationsDisabled"]
+    writable += ["status"] if rules.creation == "any_status" else []
+    return dict(field_of(name, body[name], rules) for name in writable if body.get(name) is not None)
 
 
 PATCHABLE = frozenset({"approvalSteps", "assignees", "description", "dueDate", "location", "owner", "title"})
@@ -139,12 +146,12 @@ def changes_of(body: Any, rules: Switches) -> dict[str, Any]:
         name = str(each.get("path", "")).removeprefix("/")
         if each.get("op") != "replace" or name not in patchable or "value" not in each:
             raise BadShapeError(str(each.get("path")), f"{each.get('op')} of {each.get('path')} is not supported")
-        key, value = field_of(name, each["value"])
+        key, value = field_of(name, each["value"], rules)
         found[key] = value
     return found
 
 
-def field_of(name: str, value: Any) -> tuple[str, Any]:
+def field_of(name: str, value: Any, rules: Switches) -> tuple[str, Any]:
     """One field, from its name on the wire to ours."""
     match name:
         case "title" | "owner" | "status":
@@ -168,18 +175,21 @@ def field_of(name: str, value: Any) -> tuple[str, Any]:
         case _:
             if not isinstance(value, list):
                 raise BadShapeError(name, "approvalSteps is an array")
-            return "steps", tuple(_step(each) for each in value)
+            return "steps", tuple(_step(each, rules) for each in value)
 
 
-def _step(value: Any) -> Step:
+def _step(value: Any, rules: Switches) -> Step:
     if not isinstance(value, dict):
         raise BadShapeError("approvalSteps", "a step is an object")
     participants = _users(value.get("participants"), "approvalSteps.participants")
     if value.get("completionMode") not in {"ONE", "ALL"}:
         raise BadShapeError("approvalSteps.completionMode", "completionMode is ONE or ALL")
-    if not participants:
+    if not participants and rules.participants != "nobody":
         raise BadShapeError("approvalSteps.participants", "a step needs a participant")  # (26)
-    return Step(participants, value["completionMode"], _date(value.get("dueDate"), "approvalSteps.dueDate"))
+    if rules.participants == "refused" and len(set(participants)) < len(participants):
+        raise BadShapeError("approvalSteps.participants", "a participant is named twice")
+    due = _date(value.get("dueDate"), "approvalSteps.dueDate")
+    return Step(participants, value["completionMode"], due, twice=rules.participants == "twice")
 
 
 def _users(value: Any, target: str) -> tuple[str, ...]:

@@ -14,12 +14,13 @@ import binascii
 import email.utils
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from worker.sandbox import life, shapes
+from worker.sandbox.assumptions import Switches
 from worker.sandbox.exchange import Request, Response, Stale, answer
 from worker.sandbox.life import Refusal, Task
 from worker.sandbox.listing import Query, page
@@ -135,17 +136,23 @@ class Workiva:
         """One request, whole, at this instant."""
         self._turn += 1
         turn = f"r{self._turn}"
+        request = self._versioned(request)
         try:
             done = self._throttled(request) or self._serve(request, self.now() if arrived is None else arrived, stale, turn)
         except _StopError as stop:
             done = stop.refusal
         except BadShapeError as bad:
-            done = Refusal(400, str(bad), bad.target)
+            done = Refusal(_bad_body(self.workspace.switches)[0], str(bad), bad.target)
         response = self._refused(done, request) if isinstance(done, Refusal) else done
         # Answers carry a Date, as any HTTP answer does; it is the upstream's own clock. The request's number is the journal's.
         return Response(response.status, {"Date": _date(int(self.now())), "X-Sandbox-Request": turn, **response.headers}, response.body)
 
     # ---- what the faults ask
+
+    @property
+    def outlasts(self) -> bool:
+        """Whether the effect of a request that was cut at the limit takes place all the same (28)."""
+        return self.workspace.switches.outlasting == "applied"
 
     def route(self, request: Request) -> str:
         """token, list, create, read, change, delete, act, or unknown."""
@@ -195,24 +202,27 @@ class Workiva:
 
     def _serve(self, request: Request, arrived: float, stale: Stale | None, turn: str) -> Response | Refusal:
         if len(request.body) > LARGEST:
-            return Refusal(413, f"a body has at most {LARGEST} bytes")  # (24)
+            return Refusal(_bad_body(self.workspace.switches)[1], f"a body has at most {LARGEST} bytes")  # (24)
         route, id_ = self._routed(request)
         if route == "token":
             return self._token(request)
         if _version(request) not in FAMILIES:
-            return Refusal(400, "no such version", "X-Version")  # (23)
+            return Refusal(int(self.workspace.switches.unknown_version), "no such version", "X-Version")  # (23)
         if route == "unknown":
             return Refusal(404, f"no {request.method} {request.path} in version {_version(request)}")
         grant = self._grant(request, arrived)
         if _NEEDS[route] not in grant.scopes:
             return Refusal(403, f"needs the scope {_NEEDS[route]}")
+        if (barred := self._barred(id_, grant.user, route)) is not None:
+            return barred
         match route:
             case "list":
-                return self._list(request, stale)
+                return self._list(request, grant, stale)
             case "create":
-                return self._task(self.workspace.create(shapes.fields_of(_json(request)), grant.user, turn), 201)
+                fields = shapes.fields_of(_json(request), self.workspace.switches)
+                return self._task(self.workspace.create(fields, grant.user, turn), 201)
             case "read":
-                return self._task(self.workspace.look(id_ or "", stale) or Refusal(404, "no such task", "taskId"))
+                return self._task(self.workspace.look(id_ or "", stale) or self.workspace.none(id_ or ""))
             case "change":
                 changes = shapes.changes_of(_json(request), self.workspace.switches)
                 return self._task(self.workspace.change(id_ or "", changes, grant.user, request=turn))
@@ -230,15 +240,34 @@ class Workiva:
             raise BadShapeError("comment", "a comment is a text")
         return self._task(self.workspace.act(id_, body["action"], grant.user, comment, request=turn))
 
-    def _list(self, request: Request, stale: Stale | None) -> Response:
+    def _barred(self, id_: str | None, user: str, route: str) -> Refusal | None:
+        """What a user may not reach, though it is there: a process's task (21), a stranger's (22)."""
+        rules = self.workspace.switches
+        task = self.workspace.look(id_ or "")
+        if task is None:
+            return None
+        if (task.process_made and rules.process_tasks == "hidden") or not _sees(user, task, rules):
+            return Refusal(404, "no such task", "taskId")
+        if task.process_made and rules.process_tasks == "read_only" and route != "read":
+            return Refusal(403, "a process has made this task")
+        return None
+
+    def _list(self, request: Request, grant: _Grant, stale: Stale | None) -> Response:
         rules = self.workspace.switches
         if rules.filtered == "old" and _version(request) != DEFAULT_VERSION and {"$filter", "$orderBy"} & set(request.query):
             raise BadShapeError("$filter", "this version does not filter or sort")  # (35)
-        tasks, more = page(self.workspace.all(stale), Query.of(request.query), rules.quotes)
+        seen = (task for task in self.workspace.all(stale) if _sees(grant.user, task, rules))
+        tasks, more = page(seen, Query.of(request.query), rules)
         result: dict[str, Any] = {"data": [shapes.task_json(task, rules, self._turn) for task in tasks]}
         if more is not None:  # absent on the last page [OAS]
             result["@nextLink"] = f"{request.origin}{request.path}?$next={quote(more.token)}"
         return answer(200, result)
+
+    def _versioned(self, request: Request) -> Request:
+        """A version that does not exist is the newest one, where that is assumed (23)."""
+        if self.workspace.switches.unknown_version != "newest" or _version(request) in FAMILIES:
+            return request
+        return replace(request, headers={**request.headers, "x-version": NEWEST})
 
     def _routed(self, request: Request) -> tuple[str, str | None]:
         path = request.path.removeprefix(self.prefix)
@@ -339,6 +368,17 @@ def _iam(status: int, error: str, description: str) -> Response:
 @lru_cache(maxsize=16)
 def _date(second: int) -> str:
     return email.utils.formatdate(second, usegmt=True)
+
+
+def _bad_body(rules: Switches) -> tuple[int, int]:
+    """The status of a body that cannot be read, and of one that is too large (24)."""
+    unread, _, large = rules.bad_body.partition(", large ")
+    return int(unread), int(large)
+
+
+def _sees(user: str, task: Task, rules: Switches) -> bool:
+    """Whether a task is there for a user (22)."""
+    return rules.seen_by == "everyone" or life.leads(task, user) or any(user in step.participants for step in task.steps)
 
 
 def _bearer(request: Request) -> str:

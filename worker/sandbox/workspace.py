@@ -99,6 +99,10 @@ class Workspace:
         then = self.now() - stale.seconds
         return next((version.task for version in reversed(past) if version.at <= then), None)
 
+    def none(self, id_: str) -> Refusal:
+        """There is no such task, or no longer (27)."""
+        return Refusal(self.switches.deleted_status if id_ in self._past else 404, "no such task", "taskId")
+
     def make(self, spec: Mapping[str, Any]) -> Task:
         """A task for a test; its making is no effect and stands in no journal."""
         task = shapes.made(spec, id_=self._next_id(), owner=SANDBOX_USER, at=self._instant())
@@ -134,7 +138,7 @@ class Workspace:
         """An action, now."""
         task = self.tasks.get(id_)
         if task is None:
-            return Refusal(404, "no such task", "taskId")
+            return self.none(id_)
         done = life.act(task, action, user, comment, self._instant(), self.switches)
         return self._done(done, action, user, comment, by, request)
 
@@ -150,7 +154,7 @@ class Workspace:
         """A PATCH, now."""
         task = self.tasks.get(id_)
         if task is None:
-            return Refusal(404, "no such task", "taskId")
+            return self.none(id_)
         done = life.change(task, fields, user, self._instant(), self.switches)
         return self._done(done, "PATCH", user, None, by, request)
 
@@ -158,7 +162,7 @@ class Workspace:
         """DELETE, now."""
         task = self.tasks.pop(id_, None)
         if task is None:
-            return Refusal(404, "no such task", "taskId")
+            return self.none(id_)
         self._past[id_].append(_Version(self._instant(), None))
         self._note(task, "DELETE", user, None, None, "api", request)
         return None

@@ -1,0 +1,397 @@
+"""One run: the people in it, the tasks it makes, and what it takes away again.
+
+Everything made carries the run's label in its title, so that lists can be filtered down to it and nothing else is ever touched, and so that
+a task whose making was cut off in the middle is found and deleted, too.
+"""
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import httpx
+
+from worker.core import times
+from worker.core.outcomes import Fact
+from worker.upstreams.base import retry_after
+from worker.upstreams.workiva import AWAITING, DONE, VERSIONS
+from worker.verify.verdict import CannotTell
+from worker.verify.wire import Wire
+
+PAUSE: Final = 1.1
+"""Seconds between two changes whose times are compared: whoever writes whole seconds shows another one."""
+
+PATIENCE: Final = 10
+"""Looks at a list, a pause apart, until it shows what was just made: no page promises that it does at once."""
+
+TRIES: Final = 6
+"""Times that a throttled request is sent. 429 says that nothing happened."""
+
+LONGEST_WAIT: Final = 60.0
+"""Seconds that a Retry-After is obeyed."""
+
+OWN, NEW = "own", "new"
+"""The account's version; a comment that no other response has."""
+
+DUE: Final = "2099-01-01T00:00:00Z"
+"""Far enough that nobody is reminded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A grant and the user it acts as."""
+
+    grant: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task as an answer showed it."""
+
+    raw: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return str(self.raw["id"])
+
+    @property
+    def status(self) -> object:
+        """Its status, as sent."""
+        return self.raw.get("status")
+
+    @property
+    def awaiting(self) -> bool:
+        """Whether it waits for an approval."""
+        return str(self.status).casefold() in AWAITING
+
+    @property
+    def done(self) -> bool:
+        """Whether it is completed, whatever that is called."""
+        return str(self.status).casefold() in DONE
+
+    @property
+    def modified(self) -> float:
+        """When it was changed."""
+        return _instant(_object(self.raw.get("modified")).get("dateTime"))
+
+    @property
+    def responses(self) -> list[list[Mapping[str, Any]]]:
+        """The responses of each step."""
+        steps = self.raw.get("approvalSteps")
+        if not isinstance(steps, list):
+            raise CannotTell("a task was answered without its steps")
+        return [[_object(each) for each in _object(step).get("responses") or []] for step in steps]
+
+    def landed(self, comment: str) -> int | None:
+        """The step, from 1, that holds the response with this comment."""
+        return next((n for n, given in enumerate(self.responses, 1) if any(r.get("comment") == comment for r in given)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A status and a body that may be anything."""
+
+    status: int
+    body: Any
+    retry_after: float | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is a success."""
+        return 200 <= self.status < 300
+
+    @property
+    def refused(self) -> bool:
+        """Whether it says no."""
+        return 400 <= self.status < 500
+
+    @property
+    def task(self) -> Task:
+        """The task in it. Raises CannotTell for a refusal, and for what is none."""
+        if not self.ok:
+            raise CannotTell(f"a request that the check needs was answered {self.status}")
+        if not isinstance(self.body, dict) or not isinstance(self.body.get("id"), str):
+            raise CannotTell("an answer that should be a task is none")
+        return Task(self.body)
+
+
+@dataclass(slots=True)
+class Trial:
+    """What the checks work with.
+
+    `people`: the grants; the first one makes the tasks. `named`: the task that the user gave. `process_made`: they say that a process made
+    it, and it may be renamed and restarted. `slow`: what takes half a minute or ten megabytes is tried, too. `burst`: requests at once.
+    """
+
+    wire: Wire
+    people: Sequence[Person]
+    named: str
+    process_made: bool = False
+    slow: bool = False
+    burst: int = 30
+    limit: float = 29.0
+    label: str = field(default_factory=lambda: f"approvals-verify-{secrets.token_hex(4)}")
+    lent: Mapping[str, Any] | None = None
+    throttled: int = 0
+    _titles: int = 0
+    _comments: int = 0
+    _made: list[str] = field(default_factory=list)
+    _quotes: dict[str, str | None] = field(default_factory=dict)
+    _tokens: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def me(self) -> Person:
+        """Who makes the tasks."""
+        return self.people[0]
+
+    @property
+    def other(self) -> Person:
+        """Somebody else. Raises CannotTell where the account has one grant."""
+        if len(self.people) < 2:
+            raise CannotTell("needs a second grant, of another user")
+        return self.people[1]
+
+    # ---- requests
+
+    def root(self, version: str | None = None) -> str:
+        """Where a version's tasks live: the account's own, or another's."""
+        return f"{self.wire.base}{VERSIONS[version or self.wire.version].prefix}/tasks"
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        *,
+        version: str | None = OWN,
+        content: bytes | None = None,
+        token: str | None = None,
+    ) -> httpx.Request:
+        """A request. `version`: the account's own, another, or None: no X-Version. `content`: instead of JSON. `token`: not the grant's."""
+        named = self.wire.version if version == OWN else version
+        headers = {"Accept": "application/json"}
+        headers |= {} if named is None else {"X-Version": named}
+        headers |= {} if token is None else {"Authorization": f"Bearer {token}"}
+        if content is not None:
+            return httpx.Request(method, url, headers={**headers, "Content-Type": "application/json"}, content=content)
+        return httpx.Request(method, url, headers=headers, json=body)
+
+    def ask(self, request: httpx.Request, who: Person | None = None, *, patient: bool = False) -> Answer:
+        """One request by `me`, or by someone else; one that brings a token of its own is sent as it is."""
+        grant = None if "Authorization" in request.headers else (who or self.me).grant
+        return self.asked(lambda: self.wire.send(request, grant, patient=patient), renews=grant is not None)
+
+    def asked(self, send: Callable[[], httpx.Response | Fact], *, renews: bool = False) -> Answer:
+        """What is throttled is sent again, after its time; a 401 once where that `renews` the token."""
+        for _ in range(TRIES):
+            answer = self.answer(send())
+            if answer.status == 401 and renews:
+                renews = False
+            elif answer.status == 429:
+                self.throttled += 1
+                self.wire.wait(min(answer.retry_after or 1.0, LONGEST_WAIT))
+            else:
+                return answer
+        raise CannotTell(f"throttled {TRIES} times in a row")
+
+    @staticmethod
+    def answer(got: httpx.Response | Fact) -> Answer:
+        """An answer as checks see it. Raises CannotTell where there is none, without what the network said: it may name a host."""
+        if isinstance(got, Fact):
+            if got.status is not None:
+                return Answer(got.status, None, got.retry_after)
+            raise CannotTell("a request that the check needs was not answered")
+        try:
+            body = got.json() if got.content else None
+        except (ValueError, RecursionError):
+            body = None
+        return Answer(got.status_code, body, retry_after(got))
+
+    def token(self, version: str) -> str:
+        """A token of `me` from a version's own endpoint, asked for once."""
+        if version not in self._tokens:
+            answer = self.asked(lambda: self.wire.token(VERSIONS[version].token, self.me.grant, "form"))
+            value = answer.body.get("access_token") if answer.ok and isinstance(answer.body, dict) else None
+            if not isinstance(value, str):
+                raise CannotTell(f"the token endpoint of {version} answers {answer.status}")
+            self._tokens[version] = value
+        return self._tokens[version]
+
+    def of(self, version: str | None, method: str, url: str, body: Any = None) -> httpx.Request:
+        """A request to a version, with a token of its own endpoint; None: the account's, as ever."""
+        if version in {None, self.wire.version}:
+            return self.request(method, url, body)
+        return self.request(method, url, body, version=version, token=self.token(str(version)))
+
+    # ---- tasks
+
+    def title(self) -> str:
+        """A title that no other task has."""
+        self._titles += 1
+        return f"{self.label}-{self._titles:02}"
+
+    def comment(self) -> str:
+        """A comment that no other response has."""
+        self._comments += 1
+        return f"verify {self._comments}"
+
+    def post(self, *steps: Any, version: str | None = None, **fields: Any) -> Answer:
+        """Try to make a task of `me`; if it is made, it will be deleted."""
+        body = {"title": self.title(), "assignees": users(self.me), "approvalSteps": list(steps), "notificationsDisabled": True, **fields}
+        answer = self.ask(self.of(version, "POST", self.root(version), body))
+        if answer.ok and isinstance(answer.body, dict) and isinstance(answer.body.get("id"), str):
+            self._made.append(answer.body["id"])
+        return answer
+
+    def make(self, *steps: Any, **fields: Any) -> Task:
+        """A new task."""
+        return self.post(*steps, **fields).task
+
+    def awaiting(self, *steps: Any, **fields: Any) -> Task:
+        """A new task that waits for the approval of its first step."""
+        task = self.do(self.make(*steps, **fields), "SUBMIT")
+        if not task.awaiting:
+            raise CannotTell("a task that was submitted does not await approval")
+        return task
+
+    def action(self, task: Task, action: str, comment: str | None = None) -> httpx.Request:
+        """The request that acts."""
+        return self.request("POST", f"{self.url(task.id)}/actionSubmission", {"action": action, "comment": comment})
+
+    def act(self, task: Task, action: str, who: Person | None = None, comment: str | None = NEW) -> Answer:
+        """Try to act, with a new comment if none is given."""
+        return self.ask(self.action(task, action, self.comment() if comment == NEW else comment), who)
+
+    def do(self, task: Task, action: str, who: Person | None = None, comment: str | None = NEW) -> Task:
+        """Act; a refusal is CannotTell."""
+        return self.act(task, action, who, comment).task
+
+    def patch(self, task: Task, **fields: Any) -> Answer:
+        """Replace fields."""
+        body = [{"op": "replace", "path": f"/{name}", "value": value} for name, value in fields.items()]
+        return self.ask(self.request("PATCH", self.url(task.id), body))
+
+    def read(self, task: Task, who: Person | None = None) -> Answer:
+        """GET by id."""
+        return self.ask(self.request("GET", self.url(task.id)), who)
+
+    def delete(self, task: Task, version: str | None = None) -> Answer:
+        """Delete a task, as a version does it."""
+        answer = self.ask(self.of(version, "DELETE", self.url(task.id, version)))
+        if answer.ok and task.id in self._made:
+            self._made.remove(task.id)
+        return answer
+
+    def url(self, id_: str, version: str | None = None) -> str:
+        """Where a task lives."""
+        return f"{self.root(version)}/{quote(id_, safe='')}"
+
+    def pause(self) -> None:
+        """Let the upstream's clock move on."""
+        self.wire.wait(PAUSE)
+
+    # ---- lists: never without a filter that leaves the run's own tasks only
+
+    def listing(self, version: str | None = None, **parameters: str) -> httpx.Request:
+        """GET /tasks."""
+        query = urlencode({f"${name}": value for name, value in parameters.items()}, quote_via=quote)
+        return self.of(version, "GET", f"{self.root(version)}?{query}")
+
+    def quoted(self, title: str, version: str | None = None) -> str:
+        """The filter for a part of a title, quoted in a way that the version reads. Raises CannotTell if there is none."""
+        version = version or self.wire.version
+        if version not in self._quotes:
+            self._quotes[version] = self._quote(version)
+        quote_ = self._quotes[version]
+        if quote_ is None:
+            raise CannotTell(f"no filter by title finds a task that was just made, in {version}")
+        return f"title contains {quote_}{title}{quote_}"
+
+    def _quote(self, version: str) -> str | None:
+        title = self.title()
+        known = self.make(one(self.me), title=title)
+        for _ in range(PATIENCE):
+            for quote_ in ("'", '"', ""):
+                if ids(self.ask(self.listing(version, filter=f"title contains {quote_}{title}{quote_}"))) == [known.id]:
+                    return quote_
+            self.pause()
+        return None
+
+    def until_listed(self, title: str, count: int, version: str | None = None) -> None:
+        """Wait until a list shows so many tasks with this title: it may lag behind."""
+        for _ in range(PATIENCE):
+            if len(ids(self.ask(self.listing(version, filter=self.quoted(title, version)))) or ()) == count:
+                return
+            self.pause()
+        raise CannotTell("the list does not show in time what was made")
+
+    # ---- the end
+
+    def clear(self) -> int:
+        """Delete everything that was made. Returns how many tasks are left, which then carry the label in their titles."""
+        left = 0
+        for id_ in [*dict.fromkeys(self._made), *self._strays()]:
+            try:
+                left += not self.delete(Task({"id": id_})).ok
+            except CannotTell:
+                left += 1
+        self._made.clear()
+        return left
+
+    def _strays(self) -> list[str]:
+        """Tasks with our label that we were never told of: the answer to their making was lost."""
+        if self._quotes.get(self.wire.version) is None:
+            return []
+        try:
+            answer = self.ask(self.listing(filter=self.quoted(self.label)))
+        except CannotTell:
+            return []
+        rows = answer.body.get("data") if isinstance(answer.body, dict) else None
+        mine = [row for row in rows or [] if isinstance(row, dict) and str(row.get("title", "")).startswith(self.label)]
+        return [str(row["id"]) for row in mine if "id" in row and row["id"] not in {*self._made, self.named}]
+
+
+def ids(answer: Answer) -> list[str] | None:
+    """The ids of a page, in its order. None: it is no page."""
+    rows = answer.body.get("data") if answer.ok and isinstance(answer.body, dict) else None
+    if not isinstance(rows, list):
+        return None
+    return [str(_object(row).get("id")) for row in rows]
+
+
+def users(*people: Person) -> list[dict[str, str]]:
+    """People as the wire has them."""
+    return [{"id": person.user, "type": "USER"} for person in people]
+
+
+def one(*people: Person) -> dict[str, Any]:
+    """A step that any one of them completes."""
+    return {"completionMode": "ONE", "participants": users(*people)}
+
+
+def every(*people: Person) -> dict[str, Any]:
+    """A step that all of them complete."""
+    return {"completionMode": "ALL", "participants": users(*people)}
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _instant(value: Any) -> float:
+    try:
+        return times.parse(value)
+    except (TypeError, ValueError, AttributeError, OverflowError):
+        raise CannotTell("a time in an answer cannot be read") from None
+
+
+def written(value: Any) -> datetime | None:
+    """A time as it was sent, if it is one."""
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,103 @@
+"""Requests out, as one of the account's grants: through the engine and the connector's credentials, but with bodies of our own making."""
+
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Final, TypeVar
+
+import httpx
+
+from worker.core.outcomes import Fact
+from worker.engine import Engine, Errand
+from worker.upstreams.base import Flow
+from worker.upstreams.workiva import Workiva
+
+T = TypeVar("T")
+
+LARGE_DEADLINE: Final = 120.0
+"""Seconds for a body of ten megabytes, or one that is sent slowly."""
+
+
+class Wire:
+    """The way to one account's upstream. `wait` lets seconds pass."""
+
+    def __init__(self, engine: Engine, connector: Workiva, deadline: float, wait: Callable[[float], None] = time.sleep) -> None:
+        self._engine = engine
+        self._connector = connector
+        self._deadline = deadline
+        self.wait = wait
+        self.base = connector.base_url.rstrip("/")
+        self.version = connector.api_version
+
+    def send(self, request: httpx.Request, grant: str | None, *, patient: bool = False) -> httpx.Response | Fact:
+        """One exchange. A fact: there is no answer, or no token."""
+        return self._asked(_once(request), grant, LARGE_DEADLINE if patient else self._deadline)
+
+    def burst(self, requests: Iterable[httpx.Request], grant: str) -> list[httpx.Response | Fact]:
+        """Many at once."""
+        answers: list[httpx.Response | Fact] = []
+        with self._engine.bag() as bag:
+            for request in requests:
+                bag.put(None, self._errand(_once(request), grant, self._deadline))
+            while len(bag):
+                answers += [answer for _, answer in bag.take()]
+        return answers
+
+    def slowly(self, request: httpx.Request, grant: str, seconds: float) -> httpx.Response | Fact:
+        """One exchange whose last byte leaves so many seconds after its head. Not through the engine, which sends a body in one piece."""
+        token = self._asked(self._connector.credentials(grant).fetch(), None, self._deadline)
+        if isinstance(token, Fact):
+            return token
+        body = request.content
+
+        def parts() -> Iterator[bytes]:
+            yield body[:-1]
+            self.wait(seconds)
+            yield body[-1:]
+
+        headers = {**request.headers, "Authorization": f"Bearer {token.value}", "Content-Length": str(len(body))}
+        try:
+            with httpx.Client(trust_env=False, timeout=LARGE_DEADLINE) as client:
+                return client.request(request.method, request.url, headers=headers, content=parts())
+        except httpx.HTTPError:
+            return Fact("answer lost")
+
+    def token(self, path: str, grant: str, way: str) -> httpx.Response | Fact:
+        """Ask for a token at `path`: by `form`, `json` or `basic`. The secret goes to the account's own address, as it always does."""
+        known = self._connector.grants[grant]
+        named = {"client_id": known.client_id, "client_secret": known.client_secret}
+        form = {"grant_type": "client_credentials"}
+        url = self.base + path
+        headers = {"Accept": "application/json"}
+        match way:
+            case "json":
+                request = httpx.Request("POST", url, json=form | named, headers=headers)
+            case "basic":
+                request = httpx.Request("POST", url, data=form, headers=headers)
+                basic = httpx.BasicAuth(known.client_id, known.client_secret)
+                request = next(basic.auth_flow(request))
+            case _:
+                request = httpx.Request("POST", url, data=form | named, headers=headers)
+        return self._asked(_once(request), None, self._deadline)
+
+    def _errand(self, flow: Flow[T], grant: str | None, deadline: float) -> Errand[T | Fact]:
+        credentials = None if grant is None else self._connector.credentials(grant)
+        return Errand(_wider(flow), credentials, deadline, lost=_as_it_is, unsent=_as_it_is)
+
+    def _asked(self, flow: Flow[T], grant: str | None, deadline: float) -> T | Fact:
+        with self._engine.bag() as bag:
+            bag.put(None, self._errand(flow, grant, deadline))
+            answer: T | Fact = bag.take()[0][1]
+            return answer
+
+
+def _once(request: httpx.Request) -> Flow[httpx.Response]:
+    answer = yield request
+    return answer
+
+
+def _wider(flow: Flow[T]) -> Generator[httpx.Request, httpx.Response, T | Fact]:
+    return (yield from flow)
+
+
+def _as_it_is(fact: Fact) -> Fact:
+    return fact
