@@ -36,7 +36,7 @@ def test_nothing_is_sent_while_paused_and_all_of_it_after_the_resume(desk):
     assert (about["state"], about["attempts"]) == ("pending", [])
     assert about["held"].startswith("account paused by ann since ")
     assert about["held"].endswith(": quarter close")
-    assert f"held: {about['held']}" in desk("show", about["id"]).stdout
+    assert f"pending: held: {about['held']}" in desk("show", about["id"]).stdout
     assert f"finance sends nothing: {about['held']}" in desk("list").stderr
     again = desk.json("resume", "finance")
     assert (again["said"], again["changed"], again["waiting"]) == ("resumed", True, 2)

@@ -66,6 +66,29 @@ def test_a_dry_run_prints_the_request_and_writes_nothing(desk):
     assert not desk.sandbox.journal(task)
 
 
+def test_a_dry_run_knows_the_keys_that_were_used(desk):
+    task = desk.task()
+    at = ("--key", "po-1", "--issued-at", "2026-11-22T09:00:00Z")
+    desk.submit(task, *at)
+    same, other = desk.submit(task, *at, "--dry-run"), desk.submit(task, *at, "--comment", "other", "--dry-run")
+    assert (same.exit_code, "would do nothing" in same.stdout) == (0, True)
+    assert (other.exit_code, "other content" in other.stderr) == (3, True)
+
+
+def test_a_dry_run_of_an_action_without_a_step_names_none_and_of_a_later_one_its_time(desk):
+    task = desk.task(BOB, JANE)
+    restart = ("submit", "--account", "careful", "--task", task, "--action", "restart", "--dry-run")
+    desk.config.write_text(desk.config.read_text(encoding="utf-8").replace('when_exposed = "park"', ""), encoding="utf-8")
+    assert desk(*restart).stdout.startswith(f"would send, for the task as {JANE}:")
+    assert desk.json(*restart)["step"] is None
+    assert "not before 2030-01-01T00:00:00.000Z" in desk(*restart, "--not-before", "2030-01-01T00:00:00Z").stdout
+
+
+def test_a_dry_run_has_no_end_to_wait_for(desk):
+    result = desk.submit(desk.task(), "--dry-run", "--wait", "1")
+    assert (result.exit_code, "--wait" in result.stderr) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("steps", "args", "status", "word"),
     [

@@ -76,7 +76,7 @@ def _up_with_sandbox(s: Session) -> None:
 
 
 def sandboxed(settings: "Settings", url: str, directory: Path) -> str:
-    """The settings for a sandbox at *url* as TOML: the same accounts and grants, the sandbox's secrets, nothing live.
+    """The settings for a sandbox at *url* as TOML: the same accounts, grants and rules, the sandbox's secrets, nothing live.
 
     Times are short: the sandbox has no proxy that cuts at 29 s.
     """
@@ -97,7 +97,8 @@ def sandboxed(settings: "Settings", url: str, directory: Path) -> str:
     for name, grants in (accounts or {"finance": {"jane": SANDBOX_USER}}).items():
         lines += [f"[accounts.{name}]", 'kind = "workiva"', f"base_url = {json.dumps(url)}", f'workspace = "{name}"']
         if name in settings.accounts:
-            lines += [f"api_version = {json.dumps(settings.accounts[name].api_version)}"]
+            ours = settings.accounts[name]
+            lines += [f"{n} = {json.dumps(getattr(ours, n))}" for n in ("api_version", "writes", "when_exposed", "mark", "timezone")]
         lines += ['request_deadline = "2s"', 'lease = "3s"', 'upstream_cutoff = "2s"', 'slack = "3s"']
         for grant, user in grants.items():
             lines += [f"[accounts.{name}.grants.{grant}]", f"client_id = {json.dumps('sandbox:' + user)}", 'client_secret = "sandbox"']
@@ -117,6 +118,8 @@ def _greeting(settings: "Settings", sandbox: "RunningSandbox", path: Path) -> li
                 f"  {call} task show {made['id']} --account {name}",
                 f"  {call} submit --account {name} --as {grant} --task {made['id']} --action approve --step 1 --wait 20",
             ]
+            if account.writes == "hold":
+                lines.append(f"  {call} resume {name}    # its writes are on hold: nothing is sent before")
     return [*lines, "Ctrl-C ends it."]
 
 

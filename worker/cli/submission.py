@@ -120,7 +120,7 @@ def _told(about: Mapping[str, Any], story: "Story") -> Iterator[str]:
         yield "  slot: this submission has it" if holder == found.id else f"  slot: {holder} has it"
     if behind:
         yield f"  behind it: {', '.join(behind)}"
-    if about["held"]:
+    if about["held"] and about["held"] not in (found.reason or ""):
         yield f"  held: {shown(about['held'])}"
     if found.next_at:
         yield f"  next look: {iso(found.next_at)}" + (f" (in {age(found.next_at - now)})" if found.next_at > now else " (due)")

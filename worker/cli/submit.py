@@ -51,6 +51,8 @@ def submit(s: Session, /, *, dry_run: bool, wait: float | None, as_json: bool, *
     Without --key, a decision that is still open or was accepted within intake.dedupe_window is not submitted again: the one that stands
     is printed, and the exit status is 1.
     """
+    if dry_run and wait is not None:
+        raise Failure("--wait follows a submission, and a dry run makes none: leave one of the two out", USAGE)
     if given["pin"] and given["step"]:
         raise Failure("--pin says the step already: leave --step out", USAGE)
     command = _command(s, given)
@@ -197,12 +199,23 @@ def _rehearse(rt: "Runtime", new: "New", as_json: bool) -> int:
 
     from worker.cli.upstream import look, seen
     from worker.core import pause
+    from worker.core.command import ON_A_STEP
     from worker.core.keys import marked
     from worker.core.submission import Context, accept, looked
     from worker.core.task import Task
+    from worker.core.times import iso
     from worker.upstreams.base import Order
 
     command = new.command
+    name = (command.account, command.key)
+    if known := rt.ledger.queries.standing({name}).get(name):
+        if known.digest != command.digest():
+            raise Failure(
+                f"the key {command.key!r} is that of {known.id}, which has other content: see `approvals show {known.id}`", CONFLICT
+            )
+        about = {"would_send": False, "state": known.state, "reason": f"it is {known.id} already", "key": command.key}
+        output.document(as_json, about, [f"would do nothing: the same key and content are {known.id}, which is {known.state}"])
+        return 0
     account = rt.accounts[command.account]
     read = seen(look(rt, account, command.grant, command.task), command.task)
     row = rt.ledger.tasks.known({(new.realm, command.task)}).get((new.realm, command.task))
@@ -230,7 +243,7 @@ def _rehearse(rt: "Runtime", new: "New", as_json: bool) -> int:
     comment = marked(command.comment, s.mark if s.marked else None)
     request = next(account.connector.send(Order(command.task, command.action, comment, command.response)))
     body = json.loads(request.content) if request.content else None
-    step = s.pin.step if s.pin else None
+    step = s.pin.step if s.pin and command.action in ON_A_STEP else None
     path = request.url.raw_path.decode("ascii")
     behind = row.holder if row else None
     about = {
@@ -241,17 +254,22 @@ def _rehearse(rt: "Runtime", new: "New", as_json: bool) -> int:
         "step": step,
         "as": command.grant,
         "acts_as": acts_as,
+        "not_before": iso(command.not_before) if command.not_before else None,
         "exposed": s.exposed,
         "behind": behind,
         "key": command.key,
     }
     lines = [
-        f"would send, for step {step} as {acts_as}:",
+        f"would send, for {f'step {step}' if step else 'the task'} as {acts_as}:",
         f"  {request.method} {path}",
         f"  {json.dumps(body, ensure_ascii=False)}",
     ]
-    if s.exposed:
+    if command.not_before:
+        lines.append(f"  not before {iso(command.not_before)}, if the task allows it then as now")
+    if s.exposed and command.action in ON_A_STEP - {"skip"}:
         lines.append("  exposed: its user may also answer a later step, so a race could carry it there (when_exposed)")
+    elif s.exposed:
+        lines.append(f"  exposed: {command.action} always is, since nothing in the request binds it to a step (when_exposed)")
     if behind:
         lines.append(f"  after {behind}, which has the task's slot")
     output.document(as_json, about, lines)

@@ -33,7 +33,8 @@ class Word:
     @property
     def told(self) -> str:
         """In a few words, for people."""
-        return f"account {self.said} by {self.by} since {iso(self.at)}" + (f": {self.note}" if self.note else "")
+        when = "since" if self.said == "paused" else "at"
+        return f"account {self.said} by {self.by} {when} {iso(self.at)}" + (f": {self.note}" if self.note else "")
 
     def slow(self, now: float) -> bool:
         """Whether it was resumed so lately that sending is still counted."""

@@ -1,0 +1,43 @@
+"""`approvals up --sandbox`, as somebody types it who wants to try before anything is real."""
+
+import shlex
+import sys
+
+import pytest
+
+from tests.system.house import House, until
+
+pytestmark = pytest.mark.system
+
+ENDS = "Ctrl-C ends it."
+
+
+@pytest.fixture
+def rehearsal(tmp_path):
+    """An account that would be live, its writes on hold; and the lines to type that `up --sandbox` prints."""
+    live = "http://127.0.0.1:1"  # nobody listens: what would be sent there fails
+    more = {"ACCOUNTS__FINANCE__WRITES": "hold"}
+    with House(tmp_path, live, namespace="t", ledger=f"sqlite:///{tmp_path}/live.db", broker="memory://", more=more) as house:
+        up = house.run("up", [sys.executable, "-m", "worker", "up", "--sandbox"])
+        until(lambda: ENDS in up.text(), 60, "its greeting")
+        house.env = {k: v for k, v in house.env.items() if not k.startswith("APPROVALS_")}  # another terminal
+        yield house
+        assert up.stop() == 0
+
+
+def test_the_lines_it_prints_do_what_they_say_with_the_account_s_own_rules(rehearsal):
+    """Show, submit, resume: what is on hold waits until it is resumed, and nothing reaches the live account or its ledger."""
+    lines = [line.split("#")[0] for line in rehearsal["up"].text().splitlines() if line.startswith("  approvals ")]
+    show, submit, resume = (shlex.split(line)[1:] for line in lines)
+    assert "step 1 ACTIVE" in rehearsal.approvals(*show).stdout
+    dry = rehearsal.approvals(*submit[:-2], "--dry-run")
+    assert (dry.returncode, "would wait: held" in dry.stdout) == (0, True)
+    mine = rehearsal.approvals(*submit[:2], "task", "list", "--mine")
+    assert mine.stdout.count("Review finance") == 1
+    waits = rehearsal.approvals(*submit[:-1], "3")
+    assert (waits.returncode, "approvals resume" in waits.stdout) == (6, True)
+    assert rehearsal.approvals(*resume).returncode == 0
+    name = waits.stdout.split()[0]
+    until(lambda: rehearsal.approvals(*submit[:2], "show", name).stdout.startswith(f"{name}  applied"), 60, "it to be applied")
+    assert rehearsal.approvals(*submit[:2], "task", "list", "--mine").stdout.split("\t")[3] == "2/2"
+    assert not rehearsal.folder.joinpath("live.db").exists()
