@@ -92,7 +92,7 @@ def celery_settings() -> dict[str, Any]:
         "worker_concurrency": CONCURRENCY,
         "worker_pool": "threads",
         "worker_enable_remote_control": False,
-        "broker_transport_options": transport_options(url, names.namespace, visibility=settings().broker.visibility_timeout),
+        "broker_transport_options": transport_options(url),
         "broker_connection_timeout": 10,
         "broker_heartbeat": 30,
         "broker_pool_acquire_timeout": 10,

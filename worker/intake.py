@@ -308,7 +308,8 @@ def _dead(message: Incoming) -> DeadMessage:
     reason = message.headers.get(REASON)
     if reason is None:
         deaths = message.headers.get("x-death")
-        why = deaths[0].get("reason") if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict) else "unknown"
+        # RabbitMQ says which limit it was. On Redis there is one only.
+        why = deaths[0].get("reason") if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict) else "handed out too often"
         reason = f"given up by the broker: {why}"
     told = rejected(message, Refused(str(reason)))
     content_type = str(message.properties.get("content_type") or "")

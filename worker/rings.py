@@ -55,6 +55,7 @@ class Rings:
         self._waiting: dict[tuple[str, str], None] = {}
         self._bell, self._over = threading.Condition(), threading.Event()
         self._thread: threading.Thread | None = None
+        self._lost = False
 
     def ring(self, verb: str, shard: str) -> None:
         """Ask for a turn of *verb* for *shard*, soon, somewhere."""
@@ -86,11 +87,14 @@ class Rings:
             self._over.wait(PAUSE)
 
     def _out(self, volley: Sequence[tuple[str, str]]) -> None:
-        """Nothing that goes wrong here may take the house down: the tick rings, too."""
+        """Nothing that goes wrong here may take the house down: the tick rings, too. Beat rings every second, so a loss is told once."""
         try:
             fates = self._publisher.publish([message(self._names, verb, shard) for verb, shard in volley])
+            lost, why = any(fate is Fate.FAILED for fate in fates), self._publisher.trouble
         except Exception as exc:  # noqa: BLE001  see above
-            log.warning("rings.lost", count=len(volley), error=str(exc))
-            return
-        if lost := sum(1 for fate in fates if fate is Fate.FAILED):
-            log.warning("rings.lost", count=lost, error=self._publisher.trouble)
+            lost, why = True, str(exc)
+        if lost and not self._lost:
+            log.warning("rings.lost", error=why)
+        elif self._lost and not lost:
+            log.info("rings.heard")
+        self._lost = lost

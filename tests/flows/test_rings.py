@@ -26,7 +26,7 @@ def test_celery_hears_a_ring(broker, namespace):
         task_create_missing_queues=False,
         accept_content=["json"],
         worker_enable_remote_control=False,
-        broker_transport_options=transport_options(broker, namespace),
+        broker_transport_options=transport_options(broker),
     )
     heard, enough = [], threading.Event()
 

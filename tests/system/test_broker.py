@@ -1,12 +1,15 @@
-"""The broker comes late, goes away, comes back: nothing is lost, because it carries nothing but commands, rings and events."""
+"""The broker comes late, goes away, freezes, comes back: nothing is lost, because it carries nothing but commands, rings and events."""
 
-from contextlib import nullcontext
+import sqlite3
+import sys
+from contextlib import closing, nullcontext
 
 import pytest
 
 from tests import servers
 from tests.conftest import or_skip
 from tests.system.house import BOB, JANE, House, approve, listening, until
+from worker.broker.redis import RedisLink
 
 pytestmark = pytest.mark.system
 
@@ -19,10 +22,10 @@ def broker(request):
         yield server
 
 
-def test_processes_that_came_before_the_broker_connect_later_and_again_when_it_restarts(
+def test_processes_that_came_before_the_broker_connect_later_and_again_when_it_restarts_or_was_frozen(
     tmp_path, upstream, postgres_url, broker, namespace
 ):
-    tasks = [upstream.task(steps=[{"participants": [BOB, JANE]}, {"participants": [JANE]}])["id"] for _ in range(60)]
+    tasks = [upstream.task(steps=[{"participants": [BOB, JANE]}, {"participants": [JANE]}])["id"] for _ in range(90)]
     with House(tmp_path, upstream.workiva_url, namespace=namespace, ledger=postgres_url, broker=broker.url) as house:
         for line in ("worker", "intake", "beat"):
             house.start(line)
@@ -33,9 +36,70 @@ def test_processes_that_came_before_the_broker_connect_later_and_again_when_it_r
             house.publish(*(approve(task, task) for task in tasks[:30]))
             until(lambda: any(upstream.journal(task) for task in tasks), what="the first effects")
             broker.restart()
-            house.publish(*(approve(task, task) for task in tasks[30:]))
-            for task in tasks:
+            house.publish(*(approve(task, task) for task in tasks[30:60]))
+            for task in tasks[:60]:
                 house.ends(task, "applied", 60)
-            until(lambda: len(told.of("submission.applied")) == 60, 60, "every event")
+            until(lambda: len(house["worker"].said("Connected to")) == 2, 60, "the worker to hear again")
+            freeze_and_thaw(broker, house)
+            house.publish(*(approve(task, task) for task in tasks[60:]))
+            for task in tasks[60:]:
+                house.ends(task, "applied", 60)
+            until(lambda: len(told.of("submission.applied")) == 90, 60, "every event")
             assert all(process.running for process in house.processes.values())
-            assert [(e["step"], e["user"]) for task in tasks for e in upstream.journal(task)] == [(1, JANE)] * 60
+            assert [(e["step"], e["user"]) for task in tasks for e in upstream.journal(task)] == [(1, JANE)] * 90
+
+
+def freeze_and_thaw(broker, house):
+    """Long enough that every client notices. A probe says that it is no reason to restart anything; and who is told to end, ends."""
+    broker.freeze()
+    try:
+        ready = house.approvals("health", "--ready")
+        assert ready.returncode == 1
+        assert [line.split()[:2] for line in ready.stdout.splitlines()] == [["ledger", "OK"], ["broker", "FAIL"]]
+        assert house.approvals("health", "--live").returncode == 0
+        house["beat"].ready("rings.lost")
+        if broker.url.startswith("redis"):
+            # Known of kombu: a worker that is alive and hears nothing any more.
+            house["worker"].ready("BRPOP got no reply", 60)
+            until(lambda: "Timeout reading from socket" in house["intake"].text(), what="intake to notice")
+        assert house["beat"].stop(within=15.0) == 0
+    finally:
+        broker.thaw()
+    house.start("beat")
+
+
+def test_everything_in_one_process_on_redis_killed_with_a_command_in_hand_takes_it_again(tmp_path, upstream, namespace):
+    """And a Redis that forgets everything costs what was in Redis only."""
+    ledger, first, second = tmp_path / "ledger.db", *(upstream.task(steps=[{"participants": [JANE]}])["id"] for _ in range(2))
+    up = [sys.executable, "-m", "worker", "up"]
+    with (
+        or_skip("Redis", servers.PrivateRedis) as server,
+        House(
+            tmp_path,
+            upstream.workiva_url,
+            namespace=namespace,
+            ledger=f"sqlite:///{ledger}",
+            broker=server.url,
+            more={"BROKER__VISIBILITY_TIMEOUT": "1s"},
+        ) as house,
+    ):
+        house.run("up", up).ready("ready.", 60)
+        with closing(sqlite3.connect(ledger, isolation_level=None)) as lock:
+            lock.execute("begin exclusive")
+            house.publish(approve("killed", first))
+            link = RedisLink(server.url)
+            until(lambda: link.client.hlen(f"{namespace}.commands.unacked"), what="the command to be in its hands")
+            house["up"].kill()
+        assert house.state("killed") == ""
+        house.run("up", up).ready("ready.", 60)
+        house.ends("killed", "applied")
+        until(lambda: not link.client.exists(f"{namespace}.commands.unacked"), what="the acknowledgement")
+        link.close()
+
+        server.restart()
+        done = house.approvals("submit", "--task", second, "--action", "approve", "--step", "1", "--wait", "60")
+        assert done.returncode == 0, done.stderr
+        house.publish(approve("after", second))  # it comes too late, and is told so
+        house.ends("after", "superseded", 60)
+        assert [(e["step"], e["user"]) for task in (first, second) for e in upstream.journal(task)] == [(1, JANE)] * 2
+        assert house["up"].stop(within=15.0) == 0

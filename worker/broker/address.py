@@ -30,24 +30,18 @@ def address(url: str) -> str:
     return str(url)
 
 
-def transport_options(url: str, namespace: str, *, patience: float = 10.0, visibility: float = VISIBILITY) -> dict[str, Any]:
-    """For Celery: what keeps each of kombu's transports from waiting without an end, and apart from other programs on one broker."""
+def transport_options(url: str, *, patience: float = 10.0) -> dict[str, Any]:
+    """For Celery: what keeps each of kombu's transports from waiting without an end."""
     if is_amqp(url):
         return {"read_timeout": patience, "write_timeout": patience}
     if is_redis(url):
         return {
-            # kombu gives every program on a database the same keys for what is handed out, and the shortest visibility time-out of them
-            # all wins. With keys of our own, ours does.
-            "unacked_key": f"{namespace}.rings.unacked",
-            "unacked_index_key": f"{namespace}.rings.unacked_index",
-            "unacked_mutex_key": f"{namespace}.rings.unacked_mutex",
-            "unacked_mutex_expire": 30,  # a worker killed with the mutex in hand holds up redelivery so long; by default 5 minutes
-            "visibility_timeout": visibility,
-            "unacked_restore_interval": 5,  # by default a killed worker's messages come back after 90 s
-            "unacked_restore_throttle": 1,
-            "socket_timeout": patience,  # must be longer than the wait of a BRPOP, which is 1 s
+            # Rings are acknowledged before they are heard: no notes of what is handed out, and so no visibility time-out, of which the
+            # shortest of all programs on a database would hold.
+            "ack_emulation": False,
+            "socket_timeout": patience / 2,  # must be longer than the wait of a BRPOP, which is 1 s
             "socket_connect_timeout": patience / 2,
             "socket_keepalive": True,
-            "health_check_interval": 10,  # a connection that a firewall dropped without a word is found after two of them
+            "health_check_interval": 5,  # a BRPOP without an answer is given up after 6 to 11 s
         }
     return {"polling_interval": 0.01}  # kombu's default of 1 s gives 31 messages a second

@@ -16,7 +16,7 @@ from amqp.exceptions import AMQPError
 from kombu import Connection, Exchange, Queue
 from kombu.exceptions import OperationalError
 
-from worker.broker.address import is_amqp
+from worker.broker.address import is_amqp, transport_options
 from worker.broker.link import BrokerLost
 from worker.broker.message import Fate, Incoming, Outgoing
 
@@ -48,7 +48,7 @@ class KombuLink:
     def __init__(self, url: str, *, patience: float = 10.0, heartbeat: float = 0) -> None:
         self.amqp = is_amqp(url)
         # The handshake has up to four waits (connect, start, tune, open): together they must not outlast the patience.
-        options = {"read_timeout": patience, "write_timeout": patience} if self.amqp else {"polling_interval": 0.01}
+        options = transport_options(url, patience=patience)
         self._client = Connection(url, connect_timeout=patience / 4, heartbeat=heartbeat, transport_options=options)
         self._transport: Any = self._client.transport
         self._raw: Any = self._transport.establish_connection()

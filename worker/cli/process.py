@@ -172,7 +172,10 @@ def _live(s: Session) -> list[dict[str, Any]]:
 
 def _ready(s: Session) -> list[dict[str, Any]]:
     import worker.broker
-    import worker.ledger  # noqa: F401  loading our own code is no server's delay
+    import worker.ledger  # loading code is no server's delay
+
+    if s.settings.broker.url.startswith("redis"):
+        import worker.broker.redis  # noqa: F401  as above
 
     def ledger() -> None:
         with s.ledger() as opened:
