@@ -9,7 +9,7 @@ from kombu import Connection, Exchange, Queue
 
 from tests import servers
 from tests.conftest import or_skip
-from worker.broker import RINGS_KEPT, BrokerLost, Fate, Names, Outgoing, Publisher, address, connect
+from worker.broker import RINGS_KEPT, BrokerLost, Fate, Incoming, Names, Outgoing, Publisher, address, connect
 from worker.broker.redis import SEPARATOR, RedisLink
 from worker.intake import dead_list
 from worker.rings import message
@@ -38,7 +38,7 @@ def put(link, queue, *bodies):
 
 def taken(link, queue, prefetch=100):
     """All that can be had now."""
-    found = []
+    found: list[Incoming] = []
     link.consume(queue, prefetch, found.append)
     link.drain(0)
     return found
@@ -52,7 +52,7 @@ class TestHandedOut:
         killed.client.close()  # as after kill -9: it says nothing
 
         assert [m.body for m in taken(link, names.commands, 3)] == [b"15", b"16", b"17"], "not before"
-        again = []
+        again: list[Incoming] = []
         link.consume(names.commands, 100, again.append)
         end = monotonic() + 10
         while len(again) < 17 and monotonic() < end:
@@ -234,6 +234,20 @@ class TestBounded:
                 client.config_set("maxmemory", "0")
                 assert client.llen(names.commands) == 0
             publisher.close()
+
+
+def test_what_a_redis_may_lose_is_told(namespace):
+    with or_skip("Redis of our own", servers.PrivateRedis) as server, redis.Redis.from_url(server.url) as client:
+        link = RedisLink(server.url)
+        assert [what.split(":")[0] for what, _ in link.risks()] == ["Redis keeps commands and events that wait there in memory only"]
+        client.config_set("appendonly", "yes")
+        client.config_set("maxmemory", "100mb")
+        assert link.risks() == []
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        assert [todo for _, todo in link.risks()] == ["set `maxmemory-policy noeviction`"]
+        client.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-info"])
+        assert link.risks() == []
+        link.close()
 
 
 class TestAddress:

@@ -136,14 +136,24 @@ def test_a_file_that_is_no_database_is_a_sentence(desk):
     assert result.stderr.startswith("approvals: the ledger")
 
 
-def test_a_broker_that_is_away_is_a_sentence(desk):
-    desk.config.write_text('[broker]\nurl = "amqp://guest@127.0.0.1:1//"\n' + desk.config.read_text())
+@pytest.mark.parametrize("url", ["amqp://guest@127.0.0.1:1//", "redis://:hunter2@127.0.0.1:1/0"])
+def test_a_broker_that_is_away_is_a_sentence(desk, url):
+    desk.config.write_text(f'[broker]\nurl = "{url}"\n' + desk.config.read_text())
     result = desk("dead", "list")
     assert result.exit_code == 1
     assert result.stderr.startswith("approvals: the broker cannot be used")
     assert desk("health", "--ready").exit_code == 1
     found = {f["check"]: f["verdict"] for f in desk.lines("doctor")}
     assert found["broker"] == "FAIL"
+    assert "hunter2" not in result.stderr + desk("doctor").stdout + desk("config").stdout
+
+
+@pytest.mark.parametrize("wrong", ["redis://a:1;redis://b:2", "redis://a:1,b:2/0", "redis://a/zero", "sentinel://a:1"])
+def test_a_redis_that_is_not_one_server_is_refused_in_words(desk, wrong):
+    desk.config.write_text(f'[broker]\nurl = "{wrong}"\n' + desk.config.read_text())
+    result = desk("config")
+    assert result.exit_code == 2
+    assert "broker.url: must" in result.stderr
 
 
 def test_the_doctor_finds_a_healthy_system_healthy(desk):

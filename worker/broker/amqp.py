@@ -190,6 +190,10 @@ class KombuLink:
         table = self.channel.get_table(exchange)
         return bool(self.channel.typeof(exchange).lookup(table, exchange, routing_key, None))
 
+    def risks(self) -> list[tuple[str, str]]:
+        """None: what RabbitMQ confirmed is on disk."""
+        return []
+
     def close(self) -> None:
         """Leave; what is without an `ack` goes back to its queue."""
         if self._raw is None:

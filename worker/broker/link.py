@@ -46,6 +46,9 @@ class Link(Protocol):
     def publish(self, batch: Sequence[Outgoing], fates: list[Fate], end: float) -> None:
         """Publish all of *batch* until *end* (monotonic) and write into *fates* what became of each. What is unknown stays as it is."""
 
+    def risks(self) -> list[tuple[str, str]]:
+        """What this broker, as it is set up, may lose: in words, and what to do about it."""
+
     def close(self) -> None:
         """Leave; what is without an `ack` goes back to its queue."""
 

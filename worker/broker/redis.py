@@ -25,7 +25,7 @@ from typing import Any
 import redis
 from kombu import Connection, Exchange, Queue
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
 from worker.broker.address import VISIBILITY, address
@@ -222,6 +222,23 @@ class RedisLink:
                     known.append(Fate.CONFIRMED if queues else Fate.UNBOUND)
                 pipe.execute()
             fates[:] = known
+
+    def risks(self) -> list[tuple[str, str]]:
+        """What this Redis, as it is set up, may lose. Nothing is known where we may not ask."""
+        info: Any
+        with _translated():
+            try:
+                info = self.client.info()
+            except ResponseError:
+                return []
+        found = []
+        if not info.get("aof_enabled"):
+            what = "Redis keeps commands and events that wait there in memory only: a restart loses them"
+            found.append((what, "set `appendonly yes` and `appendfsync always`, or use RabbitMQ"))
+        policy = info.get("maxmemory_policy", "noeviction")
+        if info.get("maxmemory") and policy != "noeviction":
+            found.append((f"Redis may throw queues away when its memory is full ({policy})", "set `maxmemory-policy noeviction`"))
+        return found
 
     def close(self) -> None:
         """Leave; what is without an `ack` goes back to where it was."""

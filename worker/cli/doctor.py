@@ -96,7 +96,10 @@ def _settings(s: Session) -> Iterator[Finding]:
             yield Finding(f"account {name}", "OK", detail)
     if settings.broker.url.startswith("memory:") and not settings.ledger.url.startswith("sqlite"):
         yield Finding(
-            "settings", "WARN", "a shared ledger with the broker of one process", "set broker.url to amqp://… for several processes"
+            "settings",
+            "WARN",
+            "a shared ledger with the broker of one process",
+            "set broker.url to amqp://… (or redis://…) for several processes",
         )
 
 
@@ -104,13 +107,17 @@ def _broker(s: Session) -> Iterator[Finding]:
     from worker.cli.process import reach_broker, within
 
     try:
-        dead = within(BROKER_WITHIN, lambda: reach_broker(s.settings, BROKER_WITHIN / 2))
+        reached = within(BROKER_WITHIN, lambda: reach_broker(s.settings, BROKER_WITHIN / 2))
     except (OSError, TimeoutError) as exc:
         yield Finding("broker", "FAIL", " ".join(str(exc).split()), "start it, or set broker.url; nothing is lost meanwhile")
         return
-    if dead is None:
+    if reached is None:
         yield Finding("broker", "OK", "inside the process of `approvals up`: no server is needed")
-    elif dead:
+        return
+    dead, risks = reached
+    for risk, todo in risks:
+        yield Finding("broker", "WARN", risk, todo)
+    if dead:
         yield Finding("broker", "WARN", f"reached; {dead} commands are dead", "`approvals dead list` says why")
     else:
         yield Finding("broker", "OK", "reached; no command is dead")

@@ -191,8 +191,8 @@ def _ready(s: Session) -> list[dict[str, Any]]:
     return out
 
 
-def reach_broker(settings: "Settings", patience: float) -> int | None:
-    """Connect and leave; how many commands are dead there. None for the broker inside the process. Raises BrokerLostError."""
+def reach_broker(settings: "Settings", patience: float) -> tuple[int, list[tuple[str, str]]] | None:
+    """How many commands are dead there, and what it may lose. None for the broker inside the process. Raises BrokerLost."""
     from worker.broker import Names, connect
 
     if settings.broker.url.startswith("memory:"):
@@ -201,7 +201,7 @@ def reach_broker(settings: "Settings", patience: float) -> int | None:
     try:
         names = Names(settings.namespace)
         link.declare(names.dead_queue())
-        return link.depth(names.dead)
+        return link.depth(names.dead), link.risks()
     finally:
         link.drop()
 
