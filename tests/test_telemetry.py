@@ -147,10 +147,10 @@ def test_what_a_person_must_see_is_one_case_by_its_fingerprint(receiver):
         "import httpx; httpx.post(URL, content=b'{}')",
         "import urllib.request; urllib.request.urlopen(URL).close()",
         """
-import asyncio, httpx, httpx_aiohttp
+import asyncio, aiohttp
 async def send():
-    async with httpx.AsyncClient(transport=httpx_aiohttp.AiohttpTransport()) as client:
-        await client.post(URL, content=b'{}')
+    async with aiohttp.ClientSession() as session, session.post(URL, data=b'{}'):
+        pass
 asyncio.run(send())
 """,
     ],

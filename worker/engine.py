@@ -1,8 +1,8 @@
 """The one event loop of a process, and the only asynchronous file there is: requests go in, answers come out in waves.
 
-The failure it is written against: a transport that reports "could not connect" after the server has acted. httpx-aiohttp 0.2.0 raises
-`httpx.ConnectTimeout` for a refused port, and for RST, FIN and half a header *after the effect*; a garbage status line escapes it as a raw
-aiohttp exception. Whoever sorts failures by exception class sends the next approval to a step that nobody reviewed.
+The failure it is written against: a transport that reports "could not connect" after the server has acted. aiohttp raises
+`ClientOSError` for a refused port and for RST after the effect alike; httpx-aiohttp 0.2.0 `httpx.ConnectTimeout` for both. Whoever sorts
+failures by exception class sends the next approval to a step that nobody reviewed.
 
 E1  The proof is a mark, not an exception (A3). A request body is an iterator; in the moment the transport asks it for the bytes it checks
     the gate and sets `handed`. Whatever fails before that is `errand.unsent`, whatever fails after is `errand.lost`.
@@ -16,8 +16,8 @@ E7  Every errand is answered once, whatever is raised, unless its bag was left.
 
 The limit: a pause between the gate and `send(2)` cannot be fenced by any client. That is what `slack` in A4 is for.
 
-Each exchange is one asyncio task over one aiohttp connection; the transport is called without `httpx.AsyncClient`, whose redirects,
-cookies, environment proxies and netrc we would only have to switch off (`docs/decisions/transport.md`).
+Each exchange is one asyncio task over one aiohttp connection; httpx gives the values that connectors speak, and none of its client, whose
+redirects, cookies, environment proxies and netrc we would only have to switch off (`docs/decisions/transport.md`).
 """
 
 import asyncio
@@ -26,7 +26,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -34,7 +34,7 @@ from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
+from yarl import URL
 
 from worker import __version__
 from worker.core.gate import may_leave
@@ -65,6 +65,9 @@ TOKEN_PAUSE: Final = 1.0
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that have no effect (RFC 9110 §9.2.1): they need no gate and leave no mark."""
+
+PIECE: Final = 16 * 1024
+"""Bytes that are decompressed at a time: at most 16 MiB at gzip's best."""
 
 OF_THE_WIRE: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 """Headers that speak of the bytes on the wire; a connector gets the decoded ones."""
@@ -271,6 +274,62 @@ class _Failed(Exception):  # carries a fact from where it is known to where the 
         self.fact = fact
 
 
+class _Wire(httpx.AsyncBaseTransport):
+    """aiohttp's connections under httpx's values. An answer comes back read to its end and decoded, and the connection is free again."""
+
+    def __init__(self, connections: int, verify: ssl.SSLContext, proxy: str | None) -> None:
+        self._connections, self._ssl, self._proxy = connections, verify, proxy
+        self._made: aiohttp.ClientSession | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """One request, one answer. Raises whatever aiohttp does."""
+        body = request.stream if isinstance(request.stream, _Body) else request.content or None
+        url = URL(str(request.url), encoded=True)  # as the connector wrote it: yarl would turn %2E%2E in a path into ..
+        async with self._session().request(
+            request.method, url, headers=request.headers, data=body, allow_redirects=False, proxy=self._proxy
+        ) as answer:
+            content = bytearray()
+            async for part in answer.content.iter_any():
+                content += part
+                if len(content) > LARGEST_ANSWER:
+                    raise _TooLarge(f"more than {LARGEST_ANSWER} bytes")
+        if "content-encoding" in answer.headers:
+            content = _decoded(answer.raw_headers, content)
+        headers = [(name, value) for name, value in answer.raw_headers if name.lower() not in OF_THE_WIRE]
+        return httpx.Response(answer.status, headers=headers, content=bytes(content), request=request)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if self._made is not None:
+            await self._made.close()
+
+    def _session(self) -> aiohttp.ClientSession:
+        """Made on the loop, when it is first used."""
+        if self._made is None:
+            connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=KEEPALIVE, ssl=self._ssl)
+            # No cookies: one that was set for one grant would go out with the next. No environment: no proxy, no netrc. No time-outs but
+            # the errand's deadline.
+            self._made = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+                auto_decompress=False,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+            )
+        return self._made
+
+
+def _decoded(headers: Sequence[tuple[bytes, bytes]], content: bytearray) -> bytearray:
+    """A compressed answer, decoded piece by piece: a small one may become anything (a bomb). Raises what httpx's decoders do."""
+    pieces = (bytes(content[at : at + PIECE]) for at in range(0, len(content), PIECE))
+    out = bytearray()
+    for part in httpx.Response(200, headers=list(headers), content=pieces).iter_bytes():
+        out += part
+        if len(out) > LARGEST_ANSWER:
+            raise _TooLarge(f"more than {LARGEST_ANSWER} bytes")
+    return out
+
+
 class Engine:
     """One event loop in one daemon thread, one pool of connections, one TLS context, one cache of tokens.
 
@@ -293,7 +352,7 @@ class Engine:
         self.loop = new_event_loop()
         self._connections = connections
         self._ssl = verify or httpx.create_ssl_context()  # once: loading the roots costs 19 ms
-        self._transport = transport or AiohttpTransport(verify=self._ssl, client=self._session, proxy=httpx.Proxy(proxy) if proxy else None)
+        self._transport = transport or _Wire(connections, self._ssl, proxy)
         self._tokens = _Tokens(lambda flow: _converse(flow, self._exchange), clock)
         self._bags: weakref.WeakSet[Bag] = weakref.WeakSet()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -323,12 +382,6 @@ class Engine:
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
-
-    def _session(self) -> aiohttp.ClientSession:
-        """Called by the transport on the loop, when it is first used."""
-        connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=KEEPALIVE, ssl=self._ssl)
-        # No cookies: one that was set for one grant would go out with the next. No environment: no proxy, no netrc.
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
 
     async def _end(self) -> None:
         while running := asyncio.all_tasks() - {asyncio.current_task()}:  # what is cancelled may start something to tidy up
@@ -380,22 +433,12 @@ class Engine:
         request.headers.setdefault("accept-encoding", "gzip")
         if gate is not None and request.method not in SAFE:
             if request.content:
-                # Content-Length stands in the headers already: nothing is chunked.
-                body = _Body(gate, request.content)
-                request = httpx.Request(request.method, request.url, headers=request.headers, stream=body)
+                # Another request, without the content: no transport can have it but through the gate. Content-Length stands in the headers
+                # already: nothing is chunked.
+                request = httpx.Request(request.method, request.url, headers=request.headers, stream=_Body(gate, request.content))
             else:
                 gate.pass_()  # no body to wait for: from here on it may have happened
-        response = await self._transport.handle_async_request(request)
-        content = bytearray()
-        try:
-            async for part in response.aiter_bytes():
-                content += part
-                if len(content) > LARGEST_ANSWER:
-                    raise _TooLarge(f"more than {LARGEST_ANSWER} bytes")
-        finally:
-            await response.aclose()
-        headers = [(name, value) for name, value in response.headers.raw if name.lower() not in OF_THE_WIRE]
-        return httpx.Response(response.status_code, headers=headers, content=bytes(content), request=request)
+        return await self._transport.handle_async_request(request)
 
 
 async def _converse(flow: Flow[T], exchange: Callable[[httpx.Request], Awaitable[httpx.Response]]) -> T:

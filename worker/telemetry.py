@@ -13,6 +13,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any, TextIO, cast
 
 import sentry_sdk
@@ -60,6 +61,9 @@ _PATTERNS = (
         rf"\1{SCRUBBED}",
     ),
 )
+_PLAIN = re.compile(r"[^\s:=]*")
+"""A text without space, colon and equals sign fits none of the patterns above: most texts of a log line are such names and numbers."""
+
 _DEEPEST = 12
 
 
@@ -68,6 +72,8 @@ def scrub(value: Any, depth: int = 0) -> Any:
     if depth > _DEEPEST:
         return SCRUBBED
     match value:
+        case str() if _PLAIN.fullmatch(value):
+            return value
         case str():
             for pattern, instead in _PATTERNS:
                 value = pattern.sub(instead, value)
@@ -85,7 +91,12 @@ def scrub(value: Any, depth: int = 0) -> Any:
 
 
 def _secret(key: object) -> bool:
-    return isinstance(key, str) and _SECRET_KEY.search(key) is not None
+    return isinstance(key, str) and _secret_name(key)
+
+
+@lru_cache(1024)
+def _secret_name(key: str) -> bool:
+    return _SECRET_KEY.search(key) is not None
 
 
 def configure(settings: Settings, process: str, stream: TextIO | None = None) -> None:

@@ -218,6 +218,7 @@ def ours(folder: Path, upstream: Upstream, tasks: Sequence[str], ledger: str, br
         "NAMESPACE": name,
         "LEDGER__URL": ledger,
         "BROKER__URL": broker,
+        "SINKS__EXCHANGE__EVENTS": "step.completed",
         **{f"ACCOUNTS__FINANCE__{k}": v for k, v in account.items()},
     }
     env = environment(**{f"APPROVALS_{k}": v for k, v in settings.items()})

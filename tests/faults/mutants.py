@@ -154,7 +154,7 @@ BY_CLASS: Final = Mutant(
     "failures sorted by exception class",
     "engine.py",
     "        except Exception as exc:  # noqa: BLE001  # E7: the class says nothing, the mark does\n",
-    "        except (httpx.ConnectTimeout, httpx.ConnectError) as exc:\n"
+    "        except aiohttp.ClientConnectionError as exc:\n"
     "            return errand.unsent(gate.fact(exc))\n"
     "        except Exception as exc:\n",
     "test_broken_answer",

@@ -26,7 +26,7 @@ def observe(task: Task, look: Snapshot, credits_: Mapping[str, Credit], now: flo
     before = task.snapshot
     if before is None:
         return replace(task, snapshot=look, version=task.version + 1, frozen=task.frozen or look.modified_unreliable), ()
-    if not task.news(look):
+    if not task.gone % 2 and replace(look, date=None) == replace(before, date=None):
         return task, ()
     told: list[Event] = []
     after = replace(task, snapshot=look, version=task.version + 1, frozen=task.frozen or look.modified_unreliable)
@@ -52,7 +52,7 @@ def observe(task: Task, look: Snapshot, credits_: Mapping[str, Credit], now: flo
         told.append(events.task_completed(after))
     if changes := _changes(before, look):
         told.append(events.task_changed(after, changes))
-    return after, tuple(replace(e, time=e.time or now) for e in told)
+    return after, tuple(e if e.time else replace(e, time=now) for e in told)
 
 
 def vanish(task: Task, now: float) -> tuple[Task, tuple[Event, ...]]:

@@ -553,9 +553,10 @@ def answered(s: Submission, n: int, sent: Sent, ctx: Context) -> Move:
     outcome = {Applied: "applied", Refused: "refused", Unsent: "unsent", InDoubt: "in_doubt"}[type(sent)]
     quiet = min(attempt.quiet_until, ctx.now + ctx.rules.quiet)
     s = replace(s, attempts=tuple(replace(a, outcome=outcome, quiet_until=quiet) if a.n == n else a for a in s.attempts))
-    private = {"look": tasks.to_json(sent.snapshot)} if isinstance(sent, Applied) else {}
-    note = Note("answer", {"n": n, "outcome": outcome, "fact": sent.fact.what, "status": sent.fact.status, "code": sent.fact.code}, private)
     move = _answered_as(s, sent, ctx)
+    told = any(m.private.get("look") for m in move.notes)  # the same look, beside what it came to
+    private = {"look": tasks.to_json(sent.snapshot)} if isinstance(sent, Applied) and not told else {}
+    note = Note("answer", {"n": n, "outcome": outcome, "fact": sent.fact.what, "status": sent.fact.status, "code": sent.fact.code}, private)
     return replace(move, settled=(n, outcome), notes=(note, *move.notes))
 
 

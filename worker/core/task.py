@@ -8,6 +8,7 @@ C2  A response keeps the identity of its first sight; answers whose fractions of
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import count
 from typing import Any, Literal
 
@@ -103,7 +104,7 @@ class Snapshot:
     @property
     def shape(self) -> str:
         """Fingerprint of the steps: their number, participants and modes. The same shape does not prove the same round."""
-        return digest([[sorted(s.participants), s.mode] for s in self.steps])[:12]
+        return _shape(tuple((s.participants, s.mode) for s in self.steps))
 
     def responses(self) -> Iterator[tuple[int, Response]]:
         """Every response with the number of its step (1-based)."""
@@ -158,6 +159,11 @@ class Snapshot:
         """A response newer than `modified`: then `modified` does not move with responses, and "unchanged" proves less than it should."""
         newest = max((r.at for _, r in self.responses() if r.at is not None), default=None)
         return newest is not None and self.modified is not None and newest > self.modified + SAME_INSTANT
+
+
+@lru_cache(1024)
+def _shape(steps: tuple[tuple[tuple[str, ...], str], ...]) -> str:
+    return digest([[sorted(participants), mode] for participants, mode in steps])[:12]
 
 
 def _without(these: Snapshot, those: Snapshot | None) -> tuple[tuple[int, Response], ...]:

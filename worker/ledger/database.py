@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
@@ -77,6 +78,10 @@ def _is_down(exc: sa.exc.DBAPIError) -> bool:
     return getattr(exc.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR
 
 
+def _text(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
 @cache
 def _given(table: sa.Table, names: tuple[str, ...]) -> Any:
     """Rows as one JSON parameter: PostgreSQL reads a set in one statement, which costs a fraction of a statement a row."""
@@ -108,6 +113,7 @@ class Database:
             if self.sqlite
             else {"pool_pre_ping": True, "connect_args": {**NETWORK, **self.url.query}}
         )
+        options |= {"json_serializer": _text if self.sqlite else orjson.dumps, "json_deserializer": orjson.loads}
         self.engine = sa.create_engine(self.url, hide_parameters=True, pool_size=pool, max_overflow=pool, **options)
         self._reader = self.engine.execution_options(reads_only=True)
         sa.event.listen(self.engine, "connect", self._on_connect)
@@ -194,14 +200,24 @@ class Database:
         """The query with row locks. On SQLite the whole transaction holds the one write lock already."""
         return query if self.sqlite else query.with_for_update(skip_locked=skip)
 
-    def put(self, c: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], *, new: bool = False) -> None:
-        """Insert *rows*, which have the same columns; *new*: only those that are not there yet."""
+    def put(
+        self,
+        c: Connection,
+        table: sa.Table,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        new: bool = False,
+        returning: Sequence[sa.ColumnElement[Any]] = (),
+    ) -> Sequence[sa.Row[Any]]:
+        """Insert *rows*, which have the same columns; *new*: only those that are not there yet. Returns *returning* of what is written."""
         if not rows:
-            return
+            return ()
         given = None if self.sqlite else _given(table, tuple(rows[0]))
         insert = self.insert(table) if given is None else self.insert(table).from_select(list(rows[0]), sa.select(*given.c))
         insert = insert.on_conflict_do_nothing() if new else insert
-        c.execute(insert, list(rows) if given is None else {"rows": list(rows)})
+        insert = insert.returning(*returning) if returning else insert
+        done = c.execute(insert, list(rows) if given is None else {"rows": list(rows)})
+        return done.all() if returning else ()
 
     def alter(self, c: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Update by primary key; *rows* have the same columns."""
@@ -227,6 +243,12 @@ class Database:
         arrays = [sa.literal([pair[n] for pair in pairs], postgresql.ARRAY(sa.Text)) for n in (0, 1)]
         given = sa.func.unnest(*arrays).table_valued("one", "two").render_derived(name="pair")
         return sa.tuple_(first, second).in_(sa.select(given.c.one, given.c.two))
+
+    def one_of(self, column: sa.ColumnElement[Any], values: Collection[Any]) -> Any:
+        """Whether *column* is one of *values*; on PostgreSQL one array, for the same reason."""
+        if self.sqlite:
+            return column.in_(list(values))
+        return column == sa.any_(sa.literal(list(values), postgresql.ARRAY(column.type)))
 
     def insert(self, table: sa.Table) -> Any:
         """The dialect's INSERT, for `on_conflict_do_nothing`."""

@@ -56,7 +56,7 @@ class Outbox:
         if not told:
             return
         t, d = tables.events, tables.deliveries
-        known = set(c.scalars(sa.select(t.c.id).where(t.c.id.in_([e.id for _, e in told]))))
+        known = set(c.scalars(sa.select(t.c.id).where(self._db.one_of(t.c.id, [e.id for _, e in told]))))
         values = []
         for (realm, task), event in told:
             if event.id in known:
@@ -81,8 +81,9 @@ class Outbox:
             )
         if not values:
             return
-        self._db.put(c, t, values, new=True)  # events of no task are not ordered by any lock: another may have told them by now
-        positions = c.execute(sa.select(t.c.position, t.c.realm, t.c.task, t.c.type).where(t.c.id.in_([v["id"] for v in values]))).all()
+        # Events of no task are not ordered by any lock: another may have told them by now, and then tells their deliveries, too.
+        written = self._db.put(c, t, values, new=True, returning=(t.c.position, t.c.realm, t.c.task, t.c.type))
+        positions = sorted(written, key=lambda r: r.position)
         out = [
             {
                 "sink": sink,
@@ -123,10 +124,10 @@ class Outbox:
         if not due:
             return []
         self._db.put(c, t, [{"sink": sink, "lane": lane, "holder": None, "until": 0.0} for lane in due], new=True)
-        query = sa.select(t.c.lane, t.c.holder, t.c.until).where(t.c.sink == sink, t.c.lane.in_(due)).order_by(t.c.lane)
+        query = sa.select(t.c.lane, t.c.holder, t.c.until).where(t.c.sink == sink, self._db.one_of(t.c.lane, due)).order_by(t.c.lane)
         free = [r.lane for r in c.execute(self._db.locked(query, skip=True)) if r.holder in (None, holder) or r.until <= now]
         if free:
-            c.execute(sa.update(t).where(t.c.sink == sink, t.c.lane.in_(free)).values(holder=holder, until=now + seconds))
+            c.execute(sa.update(t).where(t.c.sink == sink, self._db.one_of(t.c.lane, free)).values(holder=holder, until=now + seconds))
         return free
 
     def release(self, sink: str, holder: str) -> None:
@@ -154,7 +155,7 @@ class Outbox:
                         waiting, sa.and_(d.c.realm == waiting.c.realm, d.c.task == waiting.c.task)
                     )
                 )
-                .where(d.c.sink == sink, d.c.lane.in_(list(lanes)), d.c.state == "due", d.c.next_at <= now)
+                .where(d.c.sink == sink, self._db.one_of(d.c.lane, lanes), d.c.state == "due", d.c.next_at <= now)
                 .where(sa.or_(waiting.c.first.is_(None), waiting.c.first > d.c.position))
                 .order_by(d.c.position)
                 .limit(limit)
@@ -179,7 +180,7 @@ class Outbox:
                 state = "due" if failed else result.left.value
                 about = {"state": state, "tries": tries + 1, "next_at": now + wait, "detail": result.detail or None}
                 values.append({"sink": sink, "position": position, **about})
-            query = sa.select(d.c.position).where(d.c.sink == sink, d.c.state == "due", d.c.position.in_(list(results)))
+            query = sa.select(d.c.position).where(d.c.sink == sink, d.c.state == "due", self._db.one_of(d.c.position, list(results)))
             due = set(c.scalars(self._db.locked(query.order_by(d.c.position))))
             self._db.alter(c, d, [v for v in values if v["position"] in due])
 

@@ -16,14 +16,15 @@ Key = tuple[str, str]
 """(realm, task)."""
 
 
-def task_values(task: Task) -> dict[str, Any]:
-    """A task's row."""
+def task_values(task: Task, *, snapshot: bool = True) -> dict[str, Any]:
+    """A task's row, with or without what the last look showed."""
+    seen = {"snapshot": tasks_.to_json(task.snapshot) if task.snapshot else None} if snapshot else {}
     return {
+        **seen,
         "realm": task.realm,
         "task": task.task,
         "kind": task.kind,
         "account": task.account,
-        "snapshot": tasks_.to_json(task.snapshot) if task.snapshot else None,
         "round": task.round,
         "sequence": task.sequence,
         "version": task.version,
@@ -66,6 +67,7 @@ def progress(s: Submission) -> dict[str, Any]:
         "transition": s.transition,
         "vigil": s.vigil,
         "written_off": s.written_off,
+        "attempts": len(s.attempts),
         "issued_at": s.command.issued_at,
     }
 

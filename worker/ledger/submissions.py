@@ -30,6 +30,9 @@ from worker.ledger.outbox import Outbox
 from worker.ledger.rows import Key
 from worker.ledger.tasks import Locked, Tasks
 
+Head = tuple[int, str]
+"""How many links a chain of evidence has, and the digest of the last."""
+
 Seen = tuple[Move, int]
 """A move, and the version of the task's row that it was decided on."""
 
@@ -109,6 +112,15 @@ class Settled:
     told: tuple[Submission, ...]
     events: int
     alarms: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Locked submissions by id; who holds the claim on each; the length and the head of its chain of evidence."""
+
+    submissions: Mapping[str, Submission]
+    claims: Mapping[str, str | None]
+    heads: Mapping[str, Head]
 
 
 class Submissions:
@@ -212,13 +224,13 @@ class Submissions:
             task = locked[key]
             free_of_slot = s.state not in life.OPEN or s.lapsed(now)
             if not free_of_slot and task.holder not in (None, s.id):
-                waiting = life.wait_behind(s, task.holder, now)
-                updates.append({**rows.submission_values(waiting), "claim": None, "id": s.id})
+                s = life.wait_behind(s, task.holder, now)  # noqa: PLW2901  # it is this one, as it waits
+                updates.append(_place(s, s.next_at, None))
                 continue
             if not free_of_slot and task.holder is None:
                 locked[key] = replace(task, holder=s.id)
             claimed.append(Claimed(s, task.version, token, s.lapsed(now), now))
-            updates.append({**rows.submission_values(replace(s, behind=None, next_at=now + lease)), "claim": token, "id": s.id})
+            updates.append(_place(replace(s, behind=None), now + lease, token))
         self._tasks.save(c, locked)
         self._db.alter(c, t, updates)
         return claimed, len(found)
@@ -236,29 +248,30 @@ class Submissions:
 
     def _settle(self, c: Connection, answers: Sequence[Answer], contexts: Contexts, *, again: bool) -> Settled:
         keys = {(a.realm, a.task) for a in answers}
-        subs, claims = self._lock(c, keys, {a.submission for a in answers if a.submission})
+        held = self._lock(c, keys, {a.submission for a in answers if a.submission})
         locked = self._tasks.lock(c, keys)
         credits_ = self._credits(c, keys)
-        accounts = {subs[a.submission].command.account for a in answers if a.attempt is None and a.submission in subs}
+        asking = [held.submissions.get(a.submission or "") for a in answers if a.attempt is None]
+        accounts = {s.command.account for s in asking if s}
         self._accounts.share(c, accounts)
         now = self._db.now(c)
         gate = self._accounts.gate(c, accounts, now)
         gated = gate.before(contexts)
         live: dict[Key, dict[str, Submission]] = defaultdict(dict)
-        for s in subs.values():
+        for s in held.submissions.values():
             live[s.realm, s.command.task][s.id] = s
         moves: list[Seen] = []
         told: list[tuple[Key, Event]] = []
-        for each in [*(_never_sent(answers, subs, claims) if again else ()), *answers]:
+        for each in [*(_never_sent(answers, held) if again else ()), *answers]:
             key = (each.realm, each.task)
-            ours = each.attempt is not None or each.submission is None or claims.get(each.submission) == each.claim
+            ours = each.attempt is not None or each.submission is None or held.claims.get(each.submission) == each.claim
             answer = each if ours else replace(each, submission=None)  # the claim is another's now: this look only observes
             decision = core.advance(core.Row(locked[key], live[key], credits_[key]), answer, gated, now)
             gate.passed(decision.moves)
             self._apply(decision, key, locked, live, credits_, moves)
             told += [(key, e) for e in decision.events]
         self._accounts.count(c, gate)
-        return self._write(c, locked, moves, told, claims, now, contexts)
+        return self._write(c, locked, moves, told, held, now, contexts)
 
     def _apply(
         self,
@@ -290,13 +303,14 @@ class Submissions:
         locked: Locked,
         moves: Sequence[Seen],
         told: list[tuple[Key, Event]],
-        claims: dict[str, str | None],
+        held: Rows,
         now: float,
         contexts: Contexts,
     ) -> Settled:
+        claims = held.claims
         made = [move for move, _ in moves]
         last = {m.submission.id: m.submission for m in made}
-        links, heads = _chained(made, now, self._heads(c, last))
+        links, heads = _chained(made, now, held.heads)
         self._db.put(c, tables.evidence, links)
         told = [(key, self._witnessed(e, heads)) for key, e in told]
         alarms = [(m.submission.realm, e) for m in made for e in self._grants(c, m, locked, contexts, now)]
@@ -331,7 +345,8 @@ class Submissions:
         if row is None:
             return None
         key = (row.realm, row.task)
-        live, _ = self._lock(c, {key}, {id_})
+        held = self._lock(c, {key}, {id_})
+        live = dict(held.submissions)
         s = live[id_]
         locked = self._tasks.lock(c, {key})
         now = self._db.now(c)
@@ -340,37 +355,47 @@ class Submissions:
         event = core.submission_event(locked[key], move, now)
         told = [(key, event)] if event else []
         self._apply(Decision(locked[key], (move,), ()), key, locked, {key: live}, defaultdict(dict), moves)
-        return self._write(c, locked, moves, told, {}, now, lambda _: _no_context())
+        return self._write(c, locked, moves, told, replace(held, claims={}), now, lambda _: _no_context())
 
     # -- the pieces
 
     def standing(self, account: str, realm: str) -> AccountStanding:
         """What is known of *account* and of its upstream that decisions need: is something wrong in it, which grants are proven."""
         t, g, tasks = tables.submissions, tables.grants, tables.tasks
+        frozen = sa.exists().where(tasks.c.realm == realm, tasks.c.frozen)
+        wary = sa.exists().where(t.c.account == account, t.c.state.in_(("misapplied", "duplicated")))
+        one = sa.select(wary.label("wary"), frozen.label("frozen")).subquery("one")
         with self._db.read() as c:
-            frozen = c.scalar(sa.select(sa.exists().where(tasks.c.realm == realm, tasks.c.frozen)))
-            wary = c.scalar(sa.select(sa.exists().where(t.c.account == account, t.c.state.in_(("misapplied", "duplicated")))))
-            grants = {(r.grant, r.acts_as): r.state for r in c.execute(sa.select(g).where(g.c.account == account))}
-        return AccountStanding(bool(wary), bool(frozen), grants)
+            query = sa.select(one, g.c.grant, g.c.acts_as, g.c.state).select_from(one.outerjoin(g, g.c.account == account))
+            found = c.execute(query).all()
+        grants = {(r.grant, r.acts_as): r.state for r in found if r.grant is not None}
+        return AccountStanding(bool(found[0].wary), bool(found[0].frozen), grants)
 
-    def _lock(self, c: Connection, keys: Collection[Key], ids: Collection[str]) -> tuple[dict[str, Submission], dict[str, str | None]]:
+    def _lock(self, c: Connection, keys: Collection[Key], ids: Collection[str]) -> Rows:
         """The submissions asked for, and the others of these tasks whose effect may still be seen; locked by id."""
         t = tables.submissions
         live = sa.select(t.c.id).where(
-            self._db.among(keys, t.c.realm, t.c.task), t.c.sent, sa.or_(t.c.next_at.is_not(None), t.c.state.in_(HELD))
+            self._db.among(keys, t.c.realm, t.c.task), t.c.sent, sa.or_(t.c.next_at.is_not(None), t.c.state.in_(sorted(HELD)))
         )
         wanted = sorted({*ids, *c.scalars(live)})
-        found = list(c.execute(self._db.locked(sa.select(t).where(t.c.id.in_(wanted)).order_by(t.c.id))))
-        return {s.id: s for s in self._with_attempts(c, found)}, {r.id: r.claim for r in found}
+        found = list(c.execute(self._db.locked(sa.select(t).where(self._db.one_of(t.c.id, wanted)).order_by(t.c.id))))
+        return Rows(
+            {s.id: s for s in self._with_attempts(c, found)},
+            {r.id: r.claim for r in found},
+            {r.id: (r.links, r.head) for r in found},
+        )
 
     def _with_attempts(self, c: Connection, found: Sequence[sa.Row[Any]]) -> list[Submission]:
         a, o = tables.attempts, tables.outcomes
+        tried = [r.id for r in found if r.progress["attempts"]]
+        if not tried:  # most of those that are claimed
+            return [rows.submission_of(r, ()) for r in found]
         query = (
             sa.select(
                 a.c.submission, a.c.n, a.c.began_at, sa.func.coalesce(o.c.quiet_until, a.c.quiet_until).label("quiet_until"), o.c.outcome
             )
             .select_from(a.outerjoin(o, sa.and_(a.c.submission == o.c.submission, a.c.n == o.c.n)))
-            .where(a.c.submission.in_([r.id for r in found]))
+            .where(self._db.one_of(a.c.submission, tried))
             .order_by(a.c.submission, a.c.n)
         )
         made: dict[str, list[Attempt]] = defaultdict(list)
@@ -391,12 +416,8 @@ class Submissions:
             out[r.realm, r.task][r.response] = Credit(r.id, r.key, r.command["labels"], disputed=disputed)
         return out
 
-    def _heads(self, c: Connection, moves: Collection[str]) -> dict[str, tuple[int, str]]:
-        t = tables.submissions
-        return {r.id: (r.links, r.head) for r in c.execute(sa.select(t.c.id, t.c.links, t.c.head).where(t.c.id.in_(list(moves))))}
-
     @staticmethod
-    def _witnessed(event: Event, heads: dict[str, tuple[int, str]]) -> Event:
+    def _witnessed(event: Event, heads: dict[str, Head]) -> Event:
         """A submission's event carries the head of its chain (A18)."""
         if not event.type.startswith("submission."):
             return event
@@ -450,7 +471,7 @@ class Submissions:
         self._db.put(c, tables.claims, values, new=True)
 
     def _save(
-        self, c: Connection, subs: Iterable[Submission], heads: dict[str, tuple[int, str]], now: float, claims: Mapping[str, str | None]
+        self, c: Connection, subs: Iterable[Submission], heads: dict[str, Head], now: float, claims: Mapping[str, str | None]
     ) -> None:
         """The rows as they are now; the claim stays with those of *claims* only."""
         updates = []
@@ -467,27 +488,31 @@ class Submissions:
         are skipped: they are about to lock the task, and see it as we leave it.
         """
         t = tables.submissions
-        for where in (
-            t.c.behind.in_(list(freed)) if freed else None,
-            sa.and_(t.c.state == "waiting", t.c.behind.is_(None), self._db.among(changed, t.c.realm, t.c.task)) if changed else None,
-        ):
-            if where is not None:
-                ids = self._db.locked(sa.select(t.c.id).where(where, t.c.claim.is_(None), t.c.id.not_in(list(awake))), skip=True)
-                c.execute(sa.update(t).where(t.c.id.in_(ids)).values(next_at=now))
+        wanted = []
+        if freed:
+            wanted.append(self._db.one_of(t.c.behind, [f for f in freed if f]))
+        if changed:
+            wanted.append(sa.and_(t.c.state == "waiting", t.c.behind.is_(None), self._db.among(changed, t.c.realm, t.c.task)))
+        for where in wanted:
+            ids = self._db.locked(sa.select(t.c.id).where(where, t.c.claim.is_(None)), skip=True)
+            c.execute(sa.update(t).where(t.c.id.in_(ids), sa.not_(self._db.one_of(t.c.id, list(awake)))).values(next_at=now))
 
 
-def _never_sent(answers: Sequence[Answer], subs: Mapping[str, Submission], claims: Mapping[str, str | None]) -> Iterable[Answer]:
+def _place(s: Submission, next_at: float | None, claim: str | None) -> dict[str, Any]:
+    """The columns that a claim moves."""
+    return {"id": s.id, "state": s.state, "reason": s.reason, "behind": s.behind, "next_at": next_at, "claim": claim}
+
+
+def _never_sent(answers: Sequence[Answer], held: Rows) -> Iterable[Answer]:
     """For each look whose own try may have begun an attempt: it was not sent. Only the holder of a claim begins attempts."""
     fact = Fact("never sent", text="it is not known whether its attempt was written")
     for look in answers:
-        if look.submission and look.attempt is None and claims.get(look.submission) == look.claim:
-            for attempt in subs[look.submission].attempts[look.attempts_before :]:
+        if look.submission and look.attempt is None and held.claims.get(look.submission) == look.claim:
+            for attempt in held.submissions[look.submission].attempts[look.attempts_before :]:
                 yield replace(look, what=Unsent(fact), attempt=attempt.n)
 
 
-def _chained(
-    moves: Iterable[Move], now: float, heads: Mapping[str, tuple[int, str]]
-) -> tuple[list[dict[str, Any]], dict[str, tuple[int, str]]]:
+def _chained(moves: Iterable[Move], now: float, heads: Mapping[str, Head]) -> tuple[list[dict[str, Any]], dict[str, Head]]:
     """The notes of *moves* as rows at the ends of their chains, and id -> (number of links, head) after them."""
     out, values = dict(heads), []
     for move in moves:

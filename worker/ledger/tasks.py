@@ -39,7 +39,10 @@ class Tasks:
     def save(self, c: Connection, locked: "Locked") -> Mapping[Key, Task]:
         """Write the rows that changed since `lock`; returns them as they were."""
         changed = {key: old for key, old in locked.before.items() if locked[key] is not old and locked[key] != old}
-        self._db.alter(c, tables.tasks, [rows.task_values(locked[key]) for key in changed])
+        # Most of a task's changes are to its slot and its sequence: the snapshot, which is most of its row, is not written again for those.
+        looked = {key for key, old in changed.items() if locked[key].snapshot is not old.snapshot}
+        self._db.alter(c, tables.tasks, [rows.task_values(locked[key]) for key in changed if key in looked])
+        self._db.alter(c, tables.tasks, [rows.task_values(locked[key], snapshot=False) for key in changed if key not in looked])
         return changed
 
     def known(self, keys: Collection[Key]) -> dict[Key, Task]:

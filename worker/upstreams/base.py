@@ -11,6 +11,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 import httpx
@@ -141,6 +142,7 @@ def _first(body: dict[str, Any], *names: str) -> str | None:
     return next((body[n] for n in names if isinstance(body.get(n), str) and body[n]), None)
 
 
+@lru_cache(64)  # one text for all answers of a second
 def _http_date(text: str | None) -> float | None:
     if not text:
         return None
