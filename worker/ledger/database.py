@@ -236,18 +236,22 @@ class Database:
     def among(self, pairs: Collection[tuple[str, str]], first: sa.ColumnElement[str], second: sa.ColumnElement[str]) -> Any:
         """Whether (*first*, *second*) is one of *pairs*.
 
-        On PostgreSQL one array a column: a list of parameters makes another statement for each length, read and planned anew every time.
+        One parameter (PostgreSQL: one a column): a list of them makes another statement for each length, compiled, read and planned anew
+        every time.
         """
         if self.sqlite:
-            return sa.tuple_(first, second).in_(sorted(pairs))
+            each = sa.func.json_each(sa.literal(sorted(pairs), sa.JSON)).table_valued("value", name="pair")
+            one, two = (sa.func.json_extract(each.c.value, f"$[{n}]") for n in (0, 1))
+            return sa.tuple_(first, second).in_(sa.select(one, two))
         arrays = [sa.literal([pair[n] for pair in pairs], postgresql.ARRAY(sa.Text)) for n in (0, 1)]
         given = sa.func.unnest(*arrays).table_valued("one", "two").render_derived(name="pair")
         return sa.tuple_(first, second).in_(sa.select(given.c.one, given.c.two))
 
     def one_of(self, column: sa.ColumnElement[Any], values: Collection[Any]) -> Any:
-        """Whether *column* is one of *values*; on PostgreSQL one array, for the same reason."""
+        """Whether *column* is one of *values*; in one parameter, for the same reason."""
         if self.sqlite:
-            return column.in_(list(values))
+            each = sa.func.json_each(sa.literal(list(values), sa.JSON)).table_valued("value", name="one")
+            return column.in_(sa.select(each.c.value))
         return column == sa.any_(sa.literal(list(values), postgresql.ARRAY(column.type)))
 
     def insert(self, table: sa.Table) -> Any:

@@ -178,7 +178,7 @@ class Submissions:
         self._outbox.write(c, locked, told, now)
         self._tasks.save(c, locked)
         query = sa.select(t.c.id, t.c.account, t.c.key, t.c.digest, t.c.state, t.c.accepted_at).where(
-            sa.tuple_(t.c.account, t.c.key).in_([(a, k) for a, k in first])
+            self._db.among(first, t.c.account, t.c.key)
         )
         standing = {(r.account, r.key): r for r in c.execute(query)}
         out = []
@@ -194,7 +194,7 @@ class Submissions:
         if not names:
             return set()
         with self._db.read() as c:
-            query = sa.select(t.c.account, t.c.key).where(sa.tuple_(t.c.account, t.c.key).in_(list(names)))
+            query = sa.select(t.c.account, t.c.key).where(self._db.among(names, t.c.account, t.c.key))
             return {(r.account, r.key) for r in c.execute(query)}
 
     # -- claim
