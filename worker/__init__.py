@@ -15,9 +15,11 @@ Read in this order:
     tasks, app        what rings
     bootstrap         what is put together with what
 
+    verify/           beside all this: what the sandbox assumes of a live upstream, tried out
+
 Arrows point down only, and the contracts in ``pyproject.toml`` hold them to it:
 
-    cli | tasks  >  up  >  console  >  app | intake  >  bootstrap | health  >  flows
+    cli | tasks  >  up  >  console  >  app | intake  >  bootstrap | health  >  flows | verify
         >  engine | upstreams | ledger | sinks | wire | rings  >  core  >  errors | broker
 
 Words:

@@ -28,6 +28,8 @@ def effect_outlasts_the_limit(t: Trial) -> Verdict:
 def no_standing_limit(t: Trial) -> Verdict:
     """29. A burst, and whatever was throttled in the whole run."""
     before = t.throttled
+    if not t.burst and not before:
+        raise CannotTell("no burst was asked for: --burst")
     task = t.make(one(t.me))
     answers = t.wire.burst([t.request("GET", t.url(task.id)) for _ in range(t.burst)], t.me.grant)
     limited = [got for got in answers if (got.status if isinstance(got, Fact) else got.status_code) == 429]
