@@ -74,6 +74,38 @@ def test_refused_by_the_upstream(house):
     assert (house.submit(task).state, house.effects(task)) == ("refused", [])
 
 
+def test_a_task_whose_status_was_patched_to_its_end_is_not_acted_on(house):
+    """Complete without any response (37 of the sandbox): there is no step to approve."""
+    house.sandbox.assume(status_patch=True)
+    task = house.task("jane")
+    [out] = house.accept(house.command(task, step=1))
+    patch = [{"op": "replace", "path": "/status", "value": "Completed"}]
+    house.sandbox.control("POST", "/person", {"task": task, "patch": patch})
+    house.submit()
+    found = house.found(out.id)
+    assert (found.state, found.reason, house.requests()) == ("refused", "no active step: the task is Completed", {"read": 1})
+
+
+def test_a_throttled_send_without_a_time_to_wait_is_sent_again_later_and_once(house):
+    """`Retry-After` may be absent [26-lim]."""
+    task = house.task("jane")
+    house.sandbox.fault("act", "throttle")
+    found = house.submit(task)
+    assert (found.state, house.effects(task)) == ("pending", [])
+    house.clock.pass_(3600)
+    house.submit()
+    assert (house.found(found.id).state, house.effects(task)) == ("applied", [("APPROVE", "jane", 1)])
+
+
+def test_a_skip_that_counts_for_its_user_only_completes_nothing_more(house):
+    """38 of the sandbox. The decision took effect either way; whether the step is complete is the upstream's to say."""
+    house.sandbox.assume(skip="own")
+    task = house.sandbox.task(steps=[{"participants": ["jane", "bob"], "mode": "ALL"}, {"participants": ["bob"]}])["id"]
+    found = house.submit(task, action="skip")
+    assert (found.state, house.effects(task)) == ("applied", [("SKIP", "jane", 1)])
+    assert "step.completed" not in house.told()
+
+
 def test_superseded_when_somebody_was_first(house):
     """The command waited in a queue; meanwhile a person answered. Without a pin the time of issue tells."""
     task = house.task("jane", "jane")

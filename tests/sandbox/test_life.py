@@ -263,6 +263,24 @@ def test_12_a_location_is_set_once(api):
     assert api.call("PATCH", f"/tasks/{task}", [PATCHES["location"]]).status == 200  # the same one is no change
 
 
+@pytest.mark.parametrize(("skip", "complete"), [("step", True), ("own", False)])
+def test_38_a_skip_may_count_for_its_user_only(skip, complete, api_of):
+    api = api_of(skip=skip)
+    task = api.make(steps=[{"participants": ["a", "b"], "mode": "ALL"}, {"participants": ["c"], "mode": "ONE"}])
+    api.act(task, "SKIP", "a")
+    assert (api.workspace.tasks[task].active == 1) is complete
+    if not complete:
+        api.act(task, "APPROVE", "b")
+    assert api.act(task, "SKIP", "c").json()["status"] == "Completed"
+
+
+@pytest.mark.parametrize("status", ["Completed", "Cancelled"])
+def test_39_what_is_over_may_stay_so(status, api_of):
+    api = api_of(restart_from="open")
+    assert api.act(api.make(status=status), "RESTART").status == 409
+    assert api.act(api.make(), "RESTART").status == 200
+
+
 def test_14_and_15_comments(api_of):
     api = api_of(comment_limit=5, reject_needs_comment=True)
     task = api.make()

@@ -278,6 +278,21 @@ ASSUMPTIONS = (
         "status_patch",
         (False, True),
     ),
+    Assumption(
+        38,
+        "One SKIP completes a step, one of mode ALL, too; `own`: there it counts for its user only.",
+        "ALL: every participant must respond [WPC]; whose response a SKIP is, is not told",
+        "skip",
+        ("step", "own"),
+    ),
+    Assumption(
+        39,
+        "SUBMIT fits Created, Returned and Reworking; APPROVE, REJECT and SKIP fit Awaiting Approval; CANCEL all but Completed, Approved "
+        "and Cancelled; RESTART all but Created, or, with `open`, but these three and Created.",
+        "the transitions are not told",
+        "restart_from",
+        ("any", "open"),
+    ),
 )
 
 
@@ -322,6 +337,8 @@ class Switches:
     filtered: str = "both"
     old_by_id: str = "same"
     status_patch: bool = False
+    skip: str = "step"
+    restart_from: str = "any"
 
     def turned(self, **changes: Any) -> "Switches":
         """These switches with some turned. Raises ValueError naming a switch or a value that does not exist."""

@@ -44,6 +44,8 @@ class Answer:
     at: float
     round: int
     comment: str | None = None
+    whole: bool = True
+    """Whether a SKIP is for everyone who was asked, or for its user only (38)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +64,11 @@ class Step:
         return tuple(a for a in self.answers if a.round == round_)
 
     def complete(self, round_: int) -> bool:
-        """ONE: any single response completes it; ALL: every participant must respond [WPC]; SKIP completes it whatever the mode."""
+        """ONE: any single response completes it; ALL: every participant must respond [WPC]; SKIP: (38)."""
         given = self.given(round_)
-        if any(a.action == "SKIP" for a in given):
+        if any(a.action == "SKIP" and a.whole for a in given):
             return True
-        approved = [a.user for a in given if a.action == "APPROVE"]
+        approved = [a.user for a in given if a.action != "REJECT"]
         if self.mode == "ONE":
             return bool(approved)
         return len(approved) >= len(self.participants) if self.twice else set(approved) >= set(self.participants)
@@ -138,7 +140,7 @@ def act(task: Task, action: str, user: str, comment: str | None, at: float, rule
             return Effect(replace(moved, status=COMPLETED) if completes else _begin(moved, rules))
         case "CANCEL" if task.status not in FINAL:
             return Effect(replace(moved, status=CANCELLED))
-        case "RESTART" if task.status != CREATED:
+        case "RESTART" if task.status != CREATED and (rules.restart_from == "any" or task.status not in FINAL):
             return Effect(_restart(moved, rules))
         case _:
             return Refusal(rules.wrong_state_status, f"{action} does not fit a task that is {task.status}")
@@ -174,7 +176,7 @@ def _respond(task: Task, action: str, user: str, comment: str | None, at: float,
         return Refusal(409, "this user has responded to this step")
     if action == "REJECT" and rules.reject_needs_comment and not comment:
         return Refusal(400, "a rejection needs a comment", "comment")
-    step = replace(step, answers=(*step.answers, Answer(user, action, at, task.round, comment)))
+    step = replace(step, answers=(*step.answers, Answer(user, action, at, task.round, comment, rules.skip == "step")))
     task = replace(task, steps=(*task.steps[:index], step, *task.steps[index + 1 :]))
     if not rules.modified_frozen:
         task = replace(task, modified_at=at, modified_by=user)

@@ -139,3 +139,21 @@ def no_step_completes(t: Trial) -> Verdict:
     if not answer.ok:
         return told(False, f"SUBMIT: {answer.status}")
     return told(answer.task.done, f"SUBMIT: {word(answer.task.status)}")
+
+
+def skip_completes(t: Trial) -> Verdict:
+    """38. Told by the step that the next approval of the same user lands on."""
+    task = t.do(t.awaiting(every(t.me, t.other), one(t.me)), "SKIP")
+    comment = t.comment()
+    answer = t.act(task, "APPROVE", comment=comment)
+    landed = answer.task.landed(comment) if answer.ok else None
+    return told(landed == 2, f"after one SKIP on an ALL step the next APPROVE is {'refused' if landed is None else f'on step {landed}'}")
+
+
+def restart_fits_what_is_over(t: Trial) -> Verdict:
+    """39. What SUBMIT and the responses fit is 7's."""
+    completed = t.act(t.do(t.awaiting(one(t.me)), "APPROVE"), "RESTART").status
+    cancelled = t.act(t.do(t.awaiting(one(t.me)), "CANCEL"), "RESTART").status
+    created = t.act(t.make(one(t.me)), "RESTART")
+    text = f"RESTART of a completed task: {completed}, of a cancelled one: {cancelled}, of a new one: {created.status}"
+    return told((completed, cancelled) == (200, 200) and created.refused, text)

@@ -45,4 +45,6 @@ CHECKS: Final[Mapping[int, Callable[[Trial], Verdict]]] = {
     35: versions.both_list_by_the_same_rules,
     36: versions.old_version_has_single_tasks,
     37: versions.status_moves_by_actions_only,
+    38: rounds.skip_completes,
+    39: rounds.restart_fits_what_is_over,
 }
