@@ -13,13 +13,22 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 from tests import servers
 from tests.benchmarks.stage import Round, Upstream, ours, running, theirs, timed
 
-SIDES = {"ours": contextmanager(ours), "plain": contextmanager(theirs)}
+SIDES = {
+    "ours": contextmanager(partial(ours, events="step.completed")),
+    "all events": contextmanager(partial(ours, events="*")),
+    "threads": contextmanager(partial(theirs, pool="threads")),
+    "gevent": contextmanager(partial(theirs, pool="gevent")),
+}
+"""Ours tells what the plain ones tell, or all that there is to tell (five events a job)."""
+
+PLAIN = ("threads", "gevent")
 
 
 def main() -> int:
@@ -38,7 +47,7 @@ def main() -> int:
                     for name in given.sides:
                         results[name].append(one(name, given, Path(scratch), upstream, postgres, rabbitmq))
                         told = results[name][-1]
-                        print(f"round {number}: {name:5} {told.rate:7.0f} jobs/s", file=sys.stderr)
+                        print(f"round {number}: {name:10} {told.rate:7.0f} jobs/s", file=sys.stderr)
     except servers.Missing as exc:
         print(f"make bench: {exc}. `make servers` gets them.", file=sys.stderr)
         return 1
@@ -64,7 +73,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=165.0, help="no further round is begun that would take longer in all (165)")
     parser.add_argument("--workers", type=int, default=2, help="worker processes of each side (2)")
     parser.add_argument("--latency", type=float, default=50.0, help="milliseconds before each answer of the upstream (50)")
-    parser.add_argument("--only", choices=SIDES, dest="sides", action="append", help="one side only")
+    parser.add_argument("--only", choices=SIDES, dest="sides", action="append", help="this side only; may be repeated")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     given = parser.parse_args()
     given.sides = given.sides or list(SIDES)
@@ -112,12 +121,12 @@ ROWS = {
 
 def print_table(about: dict[str, float | int | None], found: dict[str, dict[str, float]]) -> None:
     print(", ".join(f"{key.replace('_', ' ')} {value}" for key, value in about.items()))
-    both = len(found) == 2
-    print(f"{'':32}" + "".join(f"{name:>10}" for name in found) + (f"{'ratio':>10}" if both else ""))
+    print(f"{'':32}" + "".join(f"{name:>12}" for name in found))
     for key, (title, digits) in ROWS.items():
-        values = [side[key] for side in found.values()]
-        ratio = f"{values[0] / values[1]:>10.2f}" if both and values[1] and key in {"jobs_per_second", "worker_cpu_ms"} else ""
-        print(f"{title:32}" + "".join(f"{value:>10.{digits}f}" for value in values) + ratio)
+        print(f"{title:32}" + "".join(f"{side[key]:>12.{digits}f}" for side in found.values()))
+    best = max((found[name]["jobs_per_second"] for name in PLAIN if name in found), default=None)
+    if best:
+        print(f"{'times the best plain one':32}" + "".join(f"{side['jobs_per_second'] / best:>12.2f}" for side in found.values()))
 
 
 if __name__ == "__main__":

@@ -205,8 +205,10 @@ def timed(side: Side, upstream: Upstream, tasks: Sequence[str]) -> Round:
     return Round(len(tasks), seconds, workers, others, sandbox, machine, events, sum(effects.values()) - len(effects))
 
 
-def ours(folder: Path, upstream: Upstream, tasks: Sequence[str], ledger: str, broker: str, name: str, workers: int) -> Iterator[Side]:
-    """The processes of the Procfile, with so many workers."""
+def ours(
+    folder: Path, upstream: Upstream, tasks: Sequence[str], ledger: str, broker: str, name: str, workers: int, *, events: str
+) -> Iterator[Side]:
+    """The processes of the Procfile, with so many workers, and these events let out."""
     account = {
         "KIND": "workiva",
         "BASE_URL": f"{upstream.url}/workiva",
@@ -218,7 +220,7 @@ def ours(folder: Path, upstream: Upstream, tasks: Sequence[str], ledger: str, br
         "NAMESPACE": name,
         "LEDGER__URL": ledger,
         "BROKER__URL": broker,
-        "SINKS__EXCHANGE__EVENTS": "step.completed",
+        "SINKS__EXCHANGE__EVENTS": events,
         **{f"ACCOUNTS__FINANCE__{k}": v for k, v in account.items()},
     }
     env = environment(**{f"APPROVALS_{k}": v for k, v in settings.items()})
@@ -245,8 +247,10 @@ def _deliveries(book: Ledger) -> list[tuple[Any, ...]]:
         return [tuple(r) for r in c.execute(sa.text("SELECT DISTINCT sink, state FROM deliveries"))]
 
 
-def theirs(folder: Path, upstream: Upstream, tasks: Sequence[str], ledger: str, broker: str, name: str, workers: int) -> Iterator[Side]:
-    """So many plain Celery workers."""
+def theirs(
+    folder: Path, upstream: Upstream, tasks: Sequence[str], ledger: str, broker: str, name: str, workers: int, *, pool: str
+) -> Iterator[Side]:
+    """So many plain Celery workers, with this pool."""
     env = environment(PLAIN_BROKER=broker, PLAIN_LEDGER=ledger, PLAIN_UPSTREAM=f"{upstream.url}/workiva")
     rows = [{"id": f"{name}/{n}", "task": task, "state": "new"} for n, task in enumerate(tasks)]
     engine = sa.create_engine(ledger)
@@ -256,7 +260,7 @@ def theirs(folder: Path, upstream: Upstream, tasks: Sequence[str], ledger: str, 
     engine.dispose()
     told = Told(broker, name, plain.EXCHANGE)
     command = [sys.executable, "-m", "celery", "-A", "tests.benchmarks.plain:app", "worker", "--loglevel", "WARNING"]
-    command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "-P", pool, "-c", str(plain.POOLS[pool])]
     at_work = [Process(f"plain-{n}", [*command, "-n", f"{name}-{n}"], folder, env) for n in range(workers)]
     with running(at_work):
         until(lambda: told.consumers(plain.QUEUE) >= workers, at_work, "the plain workers to listen")

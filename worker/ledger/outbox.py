@@ -56,7 +56,7 @@ class Outbox:
         if not told:
             return
         t, d = tables.events, tables.deliveries
-        known = set(c.scalars(sa.select(t.c.id).where(self._db.one_of(t.c.id, [e.id for _, e in told]))))
+        known = set(c.scalars(sa.select(t.c.id).where(self._db.one_of(t.c.id, [e.id for _, e in told]))).all())
         values = []
         for (realm, task), event in told:
             if event.id in known:
@@ -120,7 +120,7 @@ class Outbox:
     def _lease(self, c: Connection, sink: str, holder: str, seconds: float) -> list[int]:
         t, d = tables.lanes, tables.deliveries
         now = self._db.now(c)
-        due = sorted(set(c.scalars(sa.select(d.c.lane).where(d.c.sink == sink, d.c.state == "due", d.c.next_at <= now).distinct())))
+        due = sorted(set(c.scalars(sa.select(d.c.lane).where(d.c.sink == sink, d.c.state == "due", d.c.next_at <= now).distinct()).all()))
         if not due:
             return []
         self._db.put(c, t, [{"sink": sink, "lane": lane, "holder": None, "until": 0.0} for lane in due], new=True)
@@ -161,7 +161,8 @@ class Outbox:
                 .limit(limit)
             )
             return [
-                Due(r.position, r.realm, r.task, r.tries, Delivery(r.id, routing_key(r.type, r.source), r.body)) for r in c.execute(query)
+                Due(r.position, r.realm, r.task, r.tries, Delivery(r.id, routing_key(r.type, r.source), r.body))
+                for r in c.execute(query).all()
             ]
 
     def record(self, sink: str, results: Mapping[int, tuple[int, Result]], dice: float) -> None:
@@ -181,7 +182,7 @@ class Outbox:
                 about = {"state": state, "tries": tries + 1, "next_at": now + wait, "detail": result.detail or None}
                 values.append({"sink": sink, "position": position, **about})
             query = sa.select(d.c.position).where(d.c.sink == sink, d.c.state == "due", self._db.one_of(d.c.position, list(results)))
-            due = set(c.scalars(self._db.locked(query.order_by(d.c.position))))
+            due = set(c.scalars(self._db.locked(query.order_by(d.c.position))).all())
             self._db.alter(c, d, [v for v in values if v["position"] in due])
 
         if results:

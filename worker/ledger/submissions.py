@@ -169,7 +169,7 @@ class Submissions:
         ]
         t = tables.submissions
         insert = self._db.insert(t).on_conflict_do_nothing(index_elements=["account", "key"]).returning(t.c.id)
-        mine = set(c.scalars(insert, values))
+        mine = set(c.scalars(insert, values).all())
         self._db.put(c, tables.evidence, [link for link in links if link["submission"] in mine])
         told: list[tuple[Key, Event]] = []
         for s in (m.submission for m in fresh.values() if m.submission.id in mine):
@@ -180,7 +180,7 @@ class Submissions:
         query = sa.select(t.c.id, t.c.account, t.c.key, t.c.digest, t.c.state, t.c.accepted_at).where(
             self._db.among(first, t.c.account, t.c.key)
         )
-        standing = {(r.account, r.key): r for r in c.execute(query)}
+        standing = {(r.account, r.key): r for r in c.execute(query).all()}
         out = []
         for item in items:
             row = standing[item.command.account, item.command.key]
@@ -212,7 +212,7 @@ class Submissions:
         now = self._db.now(c)
         t = tables.submissions
         due = sa.select(t).where(t.c.account == account, t.c.next_at <= now).order_by(t.c.next_at, t.c.accepted_at, t.c.id).limit(room)
-        found = list(c.execute(self._db.locked(due, skip=True)))
+        found = c.execute(self._db.locked(due, skip=True)).all()
         if not found:
             return [], 0
         subs = self._with_attempts(c, found)
@@ -377,8 +377,8 @@ class Submissions:
         live = sa.select(t.c.id).where(
             self._db.among(keys, t.c.realm, t.c.task), t.c.sent, sa.or_(t.c.next_at.is_not(None), t.c.state.in_(sorted(HELD)))
         )
-        wanted = sorted({*ids, *c.scalars(live)})
-        found = list(c.execute(self._db.locked(sa.select(t).where(self._db.one_of(t.c.id, wanted)).order_by(t.c.id))))
+        wanted = sorted({*ids, *c.scalars(live).all()})
+        found = c.execute(self._db.locked(sa.select(t).where(self._db.one_of(t.c.id, wanted)).order_by(t.c.id))).all()
         return Rows(
             {s.id: s for s in self._with_attempts(c, found)},
             {r.id: r.claim for r in found},
@@ -399,7 +399,7 @@ class Submissions:
             .order_by(a.c.submission, a.c.n)
         )
         made: dict[str, list[Attempt]] = defaultdict(list)
-        for row in c.execute(query):
+        for row in c.execute(query).all():
             made[row.submission].append(Attempt(row.n, row.began_at, row.quiet_until, row.outcome))
         return [rows.submission_of(r, made[r.id]) for r in found]
 
@@ -411,7 +411,7 @@ class Submissions:
             .where(self._db.among(keys, t.c.realm, t.c.task))
         )
         out: dict[Key, dict[str, Credit]] = defaultdict(dict)
-        for r in c.execute(query):
+        for r in c.execute(query).all():
             disputed = r.state in ("misapplied", "duplicated")
             out[r.realm, r.task][r.response] = Credit(r.id, r.key, r.command["labels"], disputed=disputed)
         return out

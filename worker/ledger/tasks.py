@@ -34,7 +34,7 @@ class Tasks:
         if not keys:
             return Locked({})
         query = sa.select(t).where(self._db.among(keys, t.c.realm, t.c.task)).order_by(t.c.realm, t.c.task)
-        return Locked({(r.realm, r.task): rows.task_of(r) for r in c.execute(self._db.locked(query))})
+        return Locked({(r.realm, r.task): rows.task_of(r) for r in c.execute(self._db.locked(query)).all()})
 
     def save(self, c: Connection, locked: "Locked") -> Mapping[Key, Task]:
         """Write the rows that changed since `lock`; returns them as they were."""
