@@ -141,6 +141,16 @@ def test_beyond_the_cutoff_the_answer_is_504_and_the_effect_comes_all_the_same(f
     assert api.effects == DONE
 
 
+def test_what_outlasts_the_cutoff_may_be_dropped(faulty):
+    """Assumption 28 turned: 504, and nothing comes of it; what stays below the cut-off takes effect as ever."""
+    api = faulty(Fault("act", "slow", seconds=35), Fault("act", "slow", seconds=5), outlasting="dropped")
+    cut = api.approve("cut").answer()
+    api.approve("slow")
+    api.clock.pass_(35)
+    api.faulty.advance()
+    assert (cut.status, api.effects) == (504, [("APPROVE", "slow", 1)])
+
+
 @pytest.mark.parametrize(("fault", "responses"), [({"changes": 1}, 1), ({"changes": 2}, 0), ({"seconds": 5}, 1), ({"seconds": 15}, 0)])
 def test_a_stale_read(fault, responses, faulty):
     api = faulty(Fault("read", "stale", **fault))

@@ -103,7 +103,7 @@ def test_a_grant_that_acts_as_somebody_else(bench):
 
 def test_an_unknown_client(bench, engine):
     wire = Wire(engine, Workiva(bench.sandbox.workiva_url, grants={"jane": Grant("stranger", "sandbox")}), 10.0, bench.pass_)
-    with pytest.raises(CannotBegin, match=r"grant jane may not make a task \(401\)"):
+    with pytest.raises(CannotBegin, match=r"the named task cannot be read as grant jane \(401\)"):
         prepare(Trial(wire, (Person("jane", JANE),), bench.named))
 
 

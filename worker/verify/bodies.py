@@ -1,10 +1,10 @@
 """What requests may carry and what answers carry."""
 
-from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from worker.verify.trial import DUE, Answer, Task, Trial, every, one, written
+from worker.verify.answers import author_of, written
+from worker.verify.trial import DUE, Trial, every, one
 from worker.verify.verdict import CannotTell, Verdict, told
 
 LONGEST_COMMENT = 2000
@@ -42,7 +42,7 @@ def answers_follow_the_schemas(t: Trial) -> Verdict:
     """16."""
     comment = t.comment()
     task = t.do(t.awaiting(one(t.me), dueDate=DUE), "APPROVE", comment=comment)
-    created = _response(task, comment).get("created")
+    created = task.response(comment).get("created")
     found = [name for name in ("dueDate", "dueAt") if task.raw.get(name) is not None]
     found += [name for name in ("user", "user_id") if isinstance(created, dict) and created.get(name) is not None]
     return told(found == ["dueDate", "user"], f"set in an answer: {', '.join(found) or 'none of dueDate, dueAt, user, user_id'}")
@@ -54,7 +54,7 @@ def times_are_written_alike(t: Trial) -> Verdict:
     task = t.do(t.awaiting(one(t.me), one(t.me)), "APPROVE", comment=comment)
     looks = [task, *(t.read(task).task for _ in range(3))]
     of_tasks = {_shape(look.raw.get(name)) for look in looks for name in ("created", "modified")}
-    of_responses = {_shape(_response(look, comment).get("created")) for look in looks}
+    of_responses = {_shape(look.response(comment).get("created")) for look in looks}
     text = f"of a task: {' and '.join(sorted(of_tasks))}; of a response: {' and '.join(sorted(of_responses))}"
     return told(of_tasks == {"3 digits Z"} and of_responses == {"3 digits +00:00"}, text)
 
@@ -62,7 +62,7 @@ def times_are_written_alike(t: Trial) -> Verdict:
 def changes_name_their_user(t: Trial) -> Verdict:
     """18."""
     task = t.make(one(t.me))
-    missing = [name for name in ("created", "modified") if not _author(task.raw.get(name))]
+    missing = [name for name in ("created", "modified") if not author_of(task.raw.get(name))]
     return told(not missing, f"without a user: {', '.join(missing)}" if missing else "created and modified name a user")
 
 
@@ -100,27 +100,6 @@ def participants_count_once(t: Trial) -> Verdict:
         return told(False, text)
     done = t.do(t.do(twice.task, "SUBMIT"), "APPROVE").done
     return told(empty.refused and done, f"{text}, which one APPROVE {'completes' if done else 'does not complete'}")
-
-
-def code_of(answer: Answer) -> object:
-    """The code of an error."""
-    return answer.body.get("code") if isinstance(answer.body, dict) else None
-
-
-def _response(task: Task, comment: str) -> Mapping[str, Any]:
-    given: Iterator[Mapping[str, Any]] = (r for step in task.responses for r in step if r.get("comment") == comment)
-    found = next(given, None)
-    if found is None:
-        raise CannotTell("the response that was just given is not in the answer")
-    return found
-
-
-def _author(action: Any) -> bool:
-    """Whether an Action names somebody, in either spelling."""
-    if not isinstance(action, dict):
-        return False
-    user = action.get("user")
-    return bool(action.get("user_id") or (isinstance(user, dict) and user.get("id")))
 
 
 def _shape(action: Any) -> str:

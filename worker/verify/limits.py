@@ -1,21 +1,24 @@
 """How long, how often."""
 
+from typing import Final
+
 from worker.core.outcomes import Fact
 from worker.upstreams.base import retry_after
+from worker.verify.answers import answer_of
 from worker.verify.trial import Trial, one
 from worker.verify.verdict import CannotTell, Verdict, told
 
-BEYOND = 1.1
-"""So many times the limit, a request is made to last."""
+BEYOND: Final = 32.0
+"""Seconds that a request is made to last. The limit is 29 s [26-lim]."""
 
 
 def effect_outlasts_the_limit(t: Trial) -> Verdict:
     """28. From outside a request can be made to last by sending its body slowly, and not otherwise."""
     if not t.slow:
-        raise CannotTell(f"takes {BEYOND * t.limit:.0f} s: --slow")
+        raise CannotTell(f"takes {BEYOND:.0f} s: --slow")
     comment = t.comment()
     task = t.awaiting(one(t.me))
-    got = t.answer(t.wire.slowly(t.action(task, "APPROVE", comment), t.me.grant, BEYOND * t.limit))
+    got = answer_of(t.wire.slowly(t.action(task, "APPROVE", comment), t.me.grant, BEYOND))
     landed = t.read(task).task.landed(comment) is not None
     if not landed:
         t.pause()

@@ -2,7 +2,8 @@
 
 import httpx
 
-from worker.verify.trial import Answer, Task, Trial, ids, one
+from worker.verify.answers import Answer, Task, ids
+from worker.verify.trial import Trial, one
 from worker.verify.verdict import CannotTell, Verdict, told
 
 

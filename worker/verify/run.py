@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
+from worker.verify.answers import Answer, author_of
 from worker.verify.table import CHECKS
-from worker.verify.trial import Answer, Person, Trial, one
+from worker.verify.trial import Person, Trial, one
 from worker.verify.verdict import CannotTell, Held, Verdict
 
 
@@ -27,15 +28,15 @@ class Finding:
 
 
 def prepare(trial: Trial) -> None:
-    """Every grant may act, what is made can be read and deleted, and the named task is there. Raises CannotBegin."""
-    for person in trial.people:
-        _prove(trial, person)
+    """The named task is there, every grant may act, and what is made can be read and deleted. Raises CannotBegin."""
     named = _asked(lambda: trial.ask(trial.request("GET", trial.url(trial.named))), trial.me)
     hidden = trial.process_made and named.status in {403, 404}  # which is what assumption 21 is about
     if not named.ok and not hidden:
         _refuse(named, trial.me)
     if named.ok and isinstance(named.body, dict) and isinstance(named.body.get("location"), dict):
         trial.lent = named.body["location"]
+    for person in trial.people:
+        _prove(trial, person)
     with suppress(CannotTell):
         trial.quoted(trial.label)
 
@@ -63,12 +64,7 @@ def _prove(trial: Trial, person: Person) -> None:
         todo = "is its acts_as the user that it acts as?"
         raise CannotBegin(f"grant {person.grant} may not approve a task that waits for it ({approved.status}): {todo}")
     with suppress(CannotTell):
-        given = next((r for step in approved.task.responses for r in step if r.get("comment") == comment), {})
-        created = given.get("created")
-        created = created if isinstance(created, dict) else {}
-        user = created.get("user")
-        author = created.get("user_id") or (user.get("id") if isinstance(user, dict) else None)
-        if author not in {None, person.user}:
+        if author_of(approved.task.response(comment).get("created")) not in {None, person.user}:
             raise CannotBegin(f"grant {person.grant} acts as somebody else than its acts_as: set it right first")
     read, deleted = (_asked(lambda ask=ask: ask(task), trial.me) for ask in (trial.read, trial.delete))  # type: ignore[misc]
     if not (read.ok and deleted.ok):

@@ -7,16 +7,14 @@ a task whose making was cut off in the middle is found and deleted, too.
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import httpx
 
-from worker.core import times
 from worker.core.outcomes import Fact
-from worker.upstreams.base import retry_after
-from worker.upstreams.workiva import AWAITING, DONE, VERSIONS
+from worker.upstreams.workiva import VERSIONS
+from worker.verify.answers import Answer, Task, answer_of, ids
 from worker.verify.verdict import CannotTell
 from worker.verify.wire import Wire
 
@@ -47,78 +45,6 @@ class Person:
     user: str
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One task as an answer showed it."""
-
-    raw: Mapping[str, Any]
-
-    @property
-    def id(self) -> str:
-        """Its id."""
-        return str(self.raw["id"])
-
-    @property
-    def status(self) -> object:
-        """Its status, as sent."""
-        return self.raw.get("status")
-
-    @property
-    def awaiting(self) -> bool:
-        """Whether it waits for an approval."""
-        return str(self.status).casefold() in AWAITING
-
-    @property
-    def done(self) -> bool:
-        """Whether it is completed, whatever that is called."""
-        return str(self.status).casefold() in DONE
-
-    @property
-    def modified(self) -> float:
-        """When it was changed."""
-        return _instant(_object(self.raw.get("modified")).get("dateTime"))
-
-    @property
-    def responses(self) -> list[list[Mapping[str, Any]]]:
-        """The responses of each step."""
-        steps = self.raw.get("approvalSteps")
-        if not isinstance(steps, list):
-            raise CannotTell("a task was answered without its steps")
-        return [[_object(each) for each in _object(step).get("responses") or []] for step in steps]
-
-    def landed(self, comment: str) -> int | None:
-        """The step, from 1, that holds the response with this comment."""
-        return next((n for n, given in enumerate(self.responses, 1) if any(r.get("comment") == comment for r in given)), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A status and a body that may be anything."""
-
-    status: int
-    body: Any
-    retry_after: float | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether it is a success."""
-        return 200 <= self.status < 300
-
-    @property
-    def refused(self) -> bool:
-        """Whether it says no."""
-        return 400 <= self.status < 500
-
-    @property
-    def task(self) -> Task:
-        """The task in it. Raises CannotTell for a refusal, and for what is none."""
-        if not self.ok:
-            raise CannotTell(f"a request that the check needs was answered {self.status}")
-        if not isinstance(self.body, dict) or not isinstance(self.body.get("id"), str):
-            raise CannotTell("an answer that should be a task is none")
-        return Task(self.body)
-
-
 @dataclass(slots=True)
 class Trial:
     """What the checks work with.
@@ -133,7 +59,6 @@ class Trial:
     process_made: bool = False
     slow: bool = False
     burst: int = 30
-    limit: float = 29.0
     label: str = field(default_factory=lambda: f"approvals-verify-{secrets.token_hex(4)}")
     lent: Mapping[str, Any] | None = None
     throttled: int = 0
@@ -188,7 +113,7 @@ class Trial:
     def asked(self, send: Callable[[], httpx.Response | Fact], *, renews: bool = False) -> Answer:
         """What is throttled is sent again, after its time; a 401 once where that `renews` the token."""
         for _ in range(TRIES):
-            answer = self.answer(send())
+            answer = answer_of(send())
             if answer.status == 401 and renews:
                 renews = False
             elif answer.status == 429:
@@ -197,19 +122,6 @@ class Trial:
             else:
                 return answer
         raise CannotTell(f"throttled {TRIES} times in a row")
-
-    @staticmethod
-    def answer(got: httpx.Response | Fact) -> Answer:
-        """An answer as checks see it. Raises CannotTell where there is none, without what the network said: it may name a host."""
-        if isinstance(got, Fact):
-            if got.status is not None:
-                return Answer(got.status, None, got.retry_after)
-            raise CannotTell("a request that the check needs was not answered")
-        try:
-            body = got.json() if got.content else None
-        except (ValueError, RecursionError):
-            body = None
-        return Answer(got.status_code, body, retry_after(got))
 
     def token(self, version: str) -> str:
         """A token of `me` from a version's own endpoint, asked for once."""
@@ -355,14 +267,6 @@ class Trial:
         return [str(row["id"]) for row in mine if "id" in row and row["id"] not in {*self._made, self.named}]
 
 
-def ids(answer: Answer) -> list[str] | None:
-    """The ids of a page, in its order. None: it is no page."""
-    rows = answer.body.get("data") if answer.ok and isinstance(answer.body, dict) else None
-    if not isinstance(rows, list):
-        return None
-    return [str(_object(row).get("id")) for row in rows]
-
-
 def users(*people: Person) -> list[dict[str, str]]:
     """People as the wire has them."""
     return [{"id": person.user, "type": "USER"} for person in people]
@@ -376,22 +280,3 @@ def one(*people: Person) -> dict[str, Any]:
 def every(*people: Person) -> dict[str, Any]:
     """A step that all of them complete."""
     return {"completionMode": "ALL", "participants": users(*people)}
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _instant(value: Any) -> float:
-    try:
-        return times.parse(value)
-    except (TypeError, ValueError, AttributeError, OverflowError):
-        raise CannotTell("a time in an answer cannot be read") from None
-
-
-def written(value: Any) -> datetime | None:
-    """A time as it was sent, if it is one."""
-    try:
-        return datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return None
