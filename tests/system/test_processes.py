@@ -164,8 +164,8 @@ def test_while_an_account_is_paused_no_process_begins_and_after_the_resume_all_i
     begun = [a["began_at"] for key in tasks for a in house.ledger.queries.attempts(house.ledger.queries.find(key)[0].id)]
     assert max(begun) < pause.word.at
     upstream._server.latency = 0.0
-    resumed = house.approvals("resume", "finance", "--json")
-    assert json.loads(resumed.stdout)["waiting"] == len(held())
+    waited = len(held())
+    assert json.loads(house.approvals("resume", "finance", "--json").stdout)["waiting"] == waited
     for key in tasks:
         house.ends(key, "applied", 90)
     assert [len(upstream.journal(task)) for task in tasks.values()] == [1] * len(tasks)
