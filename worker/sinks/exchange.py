@@ -6,9 +6,9 @@ The guarantee: `DELIVERED` means that the broker has taken it for at least one q
 deadline.
 """
 
-import json
 from collections.abc import Sequence
 
+import orjson
 from kombu import Exchange as Topic
 
 from worker.broker import Fate, Names, Outgoing, Publisher
@@ -39,6 +39,6 @@ class Exchange:
         self._publisher.close()
 
     def _outgoing(self, delivery: Delivery) -> Outgoing:
-        body = json.dumps(delivery.body, separators=(",", ":"), ensure_ascii=False).encode()
+        body = orjson.dumps(delivery.body)
         about = {"content_type": CONTENT_TYPE, "content_encoding": "utf-8", "message_id": delivery.event}
         return Outgoing(delivery.routing_key, body, self._exchange, properties=about)
