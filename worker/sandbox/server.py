@@ -71,6 +71,20 @@ class Server:
             connection.transport.abort()
         await asyncio.sleep(0)  # connection_lost of each
 
+    async def renew(self, sandbox: Sandbox) -> None:
+        """Another sandbox behind the same port. Whoever is connected is let go; a port that is shut opens."""
+        self.sandbox.shut = None
+        if self._reopening is not None:
+            self._reopening.cancel()
+        for connection in tuple(self.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # connection_lost of each, which counts for the old one
+        self.sandbox = sandbox
+        if self.closed:
+            await self.start()
+        else:
+            sandbox.shut = self.shut
+
     def shut(self, seconds: float) -> None:
         """Refuses connections for so many seconds. Those that are idle are closed now, those at work after their answer."""
         if self._listener is None or self.closed:
@@ -325,6 +339,11 @@ class RunningSandbox:
         self._loop = loop
         self.url = f"http://{server.host}:{server.port}"
         self.workiva_url = f"{self.url}{sandbox.workiva.prefix}"
+
+    def renew(self) -> None:
+        """As new, behind the same port: no tasks, journal, faults, clients of a test's own; the machine's clock; nobody connected."""
+        self.sandbox = Sandbox()
+        asyncio.run_coroutine_threadsafe(self._server.renew(self.sandbox), self._loop).result(timeout=30)
 
     def task(self, **spec: Any) -> dict[str, Any]:
         """Makes a task (`shapes.made`); its truth, with `id`."""
