@@ -60,8 +60,8 @@ def approvals(url, namespace, broker):
 
 
 @pytest.fixture
-def cable(rabbitmq_url):
-    with Cable(rabbitmq_url) as made:
+def cable(url):
+    with Cable(url) as made:
         yield made
 
 
@@ -159,7 +159,7 @@ def test_a_broker_that_cannot_be_reached_is_told_in_time():
     assert monotonic() - begun < 3
 
 
-@pytest.mark.parametrize("url", ["amqp"], indirect=True)
+@pytest.mark.parametrize("url", ["amqp", "redis"], indirect=True)
 def test_a_frozen_broker_holds_up_a_submit_no_longer_than_its_time_out(namespace, broker, cable):
     """Frozen while connected, and frozen from the beginning. What had no confirm may arrive, and the same key may be submitted again."""
     with Approvals(cable.url, namespace, timeout=2.0) as approvals:
@@ -174,8 +174,8 @@ def test_a_frozen_broker_holds_up_a_submit_no_longer_than_its_time_out(namespace
         approvals.submit(**DECISION, key="connected")
 
 
-@pytest.mark.parametrize("url", ["amqp"], indirect=True)
-def test_a_connection_that_was_cut_is_made_again(namespace, names, broker, cable):
+@pytest.mark.parametrize("url", ["amqp", "redis"], indirect=True)
+def test_a_connection_that_was_cut_is_made_again(url, namespace, names, broker, cable):
     """For commands and for events; what was in hand at the cut comes again, and what was behind it may come twice."""
     with Approvals(cable.url, namespace) as approvals, approvals.events(queue=f"{namespace}.erp", idle=20) as events:
         approvals.submit(**DECISION, key="before")
@@ -185,7 +185,7 @@ def test_a_connection_that_was_cut_is_made_again(namespace, names, broker, cable
         approvals.submit(**DECISION, key="after")
         tell(broker, names, "c")
         again = list(takewhile(lambda id_: id_ != "c", (event["id"] for event in events)))
-        assert "a" in again
+        assert ("a" in again) == url.startswith("amqp"), "on Redis the acknowledgement makes a connection of its own"
         assert list(dict.fromkeys(["a", *again])) == ["a", "b"]
 
 

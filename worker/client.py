@@ -314,7 +314,8 @@ class _Link:
         self._unwanted = False
         try:
             with self.guarded():
-                client.ensure_connection(max_retries=1, interval_start=0, interval_step=0, interval_max=0)  # the second, on the next host
+                # Once for each host that the address names: `amqp://one;amqp://two`.
+                client.ensure_connection(max_retries=url.count(";"), interval_start=0, interval_step=0, interval_max=0)
                 self._channel: Any = client.channel()
         except BaseException:
             self.close(lost=True)
@@ -410,7 +411,7 @@ def _options(url: str, amqp: bool, keys: str, timeout: float) -> dict[str, Any]:
             "visibility_timeout": VISIBILITY,
             "unacked_restore_interval": 5,  # by default what a killed listener held comes back after 90 s
             "unacked_restore_throttle": 1,
-            "socket_timeout": timeout,  # longer than the wait of a BRPOP, which is 1 s
+            "socket_timeout": max(timeout / 2, 1.5),  # a command is tried twice; longer than the wait of a BRPOP, which is 1 s
             "socket_connect_timeout": timeout / 4,
             "socket_keepalive": True,
             "health_check_interval": 10,

@@ -230,6 +230,7 @@ import celery
 from celery import signals
 mine = celery.Celery("host", broker="memory://")
 import worker.app
+import worker.client
 assert celery.current_app._get_current_object() is mine, celery.current_app
 for name in ("setup_logging", "celeryd_init", "worker_init", "beat_init", "worker_shutting_down", "worker_shutdown"):
     receivers = getattr(signals, name).receivers
