@@ -223,6 +223,34 @@ def test_a_queue_that_somebody_made_is_taken_as_it_is(approvals, names, broker):
         assert [event["id"] for event in events] == ["a"]
 
 
+@pytest.mark.parametrize("url", ["amqp", "redis"], indirect=True)
+def test_a_child_that_was_forked_has_a_connection_of_its_own(url, namespace, broker):
+    """As under a server that loads the program and forks: parent and children submit, and none speaks on another's connection."""
+    program = f"""
+import os
+from worker.client import Approvals
+approvals = Approvals({url!r}, {namespace!r})
+events = approvals.events(idle=1)
+approvals.submit(account="finance", task="T", action="approve", step=1, key="before")
+children = []
+for n in range(2):
+    if not (pid := os.fork()):
+        approvals.submit(account="finance", task="T", action="approve", step=1, key=f"child-{{n}}")
+        raise SystemExit
+    children.append(pid)
+assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0]
+link = approvals._link
+approvals.submit(account="finance", task="T", action="approve", step=1, key="after")
+assert approvals._link is link, "the parent's is whole"
+assert list(events) == []
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    queue = Queue(f"{namespace}.commands")(broker.channel())
+    keys = [json.loads(message.body)["key"] for message in iter(queue.get, None) if message]
+    assert sorted(keys) == ["after", "before", "child-0", "child-1"]
+
+
 def test_the_file_works_alone_where_nothing_but_kombu_is_installed(tmp_path):
     """Copied into another program, in an environment that has kombu and what kombu needs, in memory from end to end."""
     shutil.copy(client.__file__, tmp_path / "approvals_client.py")

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 from kombu import Connection, Queue
 
-from worker.broker import Names
+from worker.broker import Incoming, Names
+from worker.client import Approvals
 from worker.core import events
+from worker.core.command import Command
 from worker.core.delivery import Delivery, Left
 from worker.sinks.exchange import Exchange
+from worker.wire import Door, parse
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -65,3 +68,30 @@ def test_the_consumer_on_the_page_drops_doubles(exchange: Exchange, rabbitmq_url
     handled: list[str] = []
     exec(code, {"handle": lambda event: handled.append(event["id"])})
     assert handled == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(("name", "page"), [("README.md", ROOT / "README.md"), ("clients.md", ROOT / "docs/clients.md")])
+def test_the_client_on_the_pages_submits_and_listens(exchange: Exchange, rabbitmq_url: str, namespace: str, name: str, page: Path) -> None:
+    """As it stands but for names; and what is submitted is a command."""
+    code = next(
+        block.split("```")[0] for block in page.read_text(encoding="utf-8").split("```python\n") if "approvals.submit" in block[:400]
+    )
+    for said, here in (
+        ('"amqp://guest:guest@127.0.0.1:5672//"', f'"{rabbitmq_url}", "{namespace}"'),
+        ('"erp.approvals"', f'"{namespace}.erp", idle=0.5'),
+    ):
+        assert said in code
+        code = code.replace(said, here)
+    with Connection(rabbitmq_url) as connection:
+        commands = Queue(f"{namespace}.commands", durable=True)(connection.default_channel)
+        commands.declare()
+        body = {"id": name, "sequence": "1", "subject": "T"}
+        assert exchange.publish([Delivery(name, "workiva.finance.step.completed", body)])[name].left == Left.DELIVERED
+        handled: list[str] = []
+        exec(code, {"Approvals": Approvals, "handle": lambda event: handled.append(event["id"])})
+        message = commands.get()
+        commands.delete()
+    assert handled == [name]
+    found = parse(Incoming(message.body.encode(), {}, {"content_type": message.content_type}), Door(namespace), 2e9)
+    assert isinstance(found, Command), found
+    assert (found.key, found.task, found.grant) == ("po-4711/2", "VGFzax41", "jane")

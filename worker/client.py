@@ -82,7 +82,6 @@ class Approvals:
         self._commands, self._exchange = f"{namespace}.commands", f"{namespace}.events"
         self._lock = threading.Lock()
         self._link: _Link | None = None
-        self._process = os.getpid()
 
     def submit(
         self,
@@ -162,11 +161,15 @@ class Approvals:
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        with suppress(Exception):
+            self.close()
+
     def _publish(self, body: bytes, key: str) -> None:
         """Until it is confirmed, or time is up. Publishing twice is harmless: the key is the same."""
         end, sent = time.monotonic() + self._timeout, False
-        if self._process != os.getpid():  # a connection from before a fork belongs to the parent
-            self._link, self._process = None, os.getpid()
+        if self._link and self._link.foreign:
+            self._link = None
         while True:
             try:
                 if self._link is None:
@@ -312,6 +315,7 @@ class _Link:
         self._lost = (*LOST, *client.connection_errors, *client.recoverable_connection_errors, *client.channel_errors)
         self._producer: Producer | None = None
         self._unwanted = False
+        self._process = os.getpid()
         try:
             with self.guarded():
                 # Once for each host that the address names: `amqp://one;amqp://two`.
@@ -320,6 +324,11 @@ class _Link:
         except BaseException:
             self.close(lost=True)
             raise
+
+    @property
+    def foreign(self) -> bool:
+        """From before a fork: it is the parent's, and not a word may be said on it."""
+        return self._process != os.getpid()
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
@@ -379,6 +388,8 @@ class _Link:
 
     def close(self, held: Sequence[Any] = (), *, lost: bool = False) -> None:
         """Leave; without a word where it is *lost*. *held* goes back: by itself, but in memory."""
+        if self.foreign:
+            return
         for message in held if self._memory else ():
             with suppress(Exception):
                 message.requeue()

@@ -2,8 +2,12 @@
 
 import asyncio
 import json
+import os
+import re
 import socket
+import subprocess
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -220,3 +224,17 @@ def test_a_head_that_does_not_come_holds_no_connection(settings, sent):
         with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
             connection.sendall(sent)
             assert connection.recv(1) == b""
+
+
+@SQLITE
+def test_the_calls_on_the_page(console):
+    """docs/clients.md: what it says to type works, as typed."""
+    page = (Path(__file__).parent.parent.parent / "docs/clients.md").read_text(encoding="utf-8")
+    script = page.split("```\nURL=http://127.0.0.1:8080\n")[1].split("```")[0]
+    env = {"PATH": os.environ["PATH"], "URL": str(console.base_url), "TOKEN": TOKEN}
+    done = subprocess.run(["sh", "-c", script], env=env, capture_output=True, text=True, check=True, timeout=30)
+    made, end = json.JSONDecoder().raw_decode(done.stdout)
+    shown = json.loads(done.stdout[end:])
+    assert (made["key"], made["state"], shown["id"], shown["step"]) == ("po-4711/2", "pending", made["id"], 2)
+    told = {int(code) for row in re.findall(r"(?m)^\| ([\d, ]+) \|", page) for code in row.split(", ")}
+    assert told == {200, 202, 400, 401, 408, 409, 413, 415, 422, 503}
