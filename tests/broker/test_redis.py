@@ -2,6 +2,7 @@
 
 import json
 from time import monotonic
+from typing import Any
 
 import pytest
 import redis
@@ -9,7 +10,7 @@ from kombu import Connection, Exchange, Queue
 
 from tests import servers
 from tests.conftest import or_skip
-from worker.broker import RINGS_KEPT, BrokerLost, Fate, Incoming, Names, Outgoing, Publisher, address, connect
+from worker.broker import RINGS_KEPT, BrokerLost, Fate, Incoming, Names, Outgoing, Publisher, address, connect, transport_options
 from worker.broker.redis import SEPARATOR, RedisLink
 from worker.intake import dead_list
 from worker.rings import message
@@ -263,6 +264,32 @@ class TestAddress:
             assert "hunter" not in str(refused.value)
             assert Url(right).redacted == right.replace("hunter2", "********")
             connect(right).close()
+
+    def test_a_user_with_the_rights_of_the_handbook_and_no_others_can_work(self, namespace):
+        """docs/operating.md, The broker."""
+        names = Names(namespace)
+        with or_skip("Redis of our own", servers.private_redis) as server:
+            rights = ["+@read", "+@write", "+@scripting", "+@connection", "+@transaction", "+time", "+info"]
+            with redis.Redis.from_url(server.url) as client:
+                client.acl_setuser("jane", enabled=True, passwords=["+pw"], keys=[f"{namespace}.*", "_kombu.binding.*"])
+                client.execute_command("ACL", "SETUSER", "jane", *rights)
+            url = server.url.replace("//", "//jane:pw@")
+            publisher = Publisher(url, declares=[names.listener("erp")])
+            assert (
+                publisher.publish([Outgoing(names.rings, b"[]", newest=5), Outgoing("a.b.c", b"{}", names.events)]) == [Fate.CONFIRMED] * 2
+            )
+            publisher.close()
+            jane = RedisLink(url, visibility=0.0)
+            jane.declare(names.commands_queue())
+            jane.ack(taken(jane, f"{namespace}.erp"))
+            assert jane.risks() == []
+            jane.close()
+            # What Celery's worker does.
+            with Connection(url, transport_options=transport_options(url)) as connection:
+                heard: list[Any] = []
+                with connection.Consumer(names.rings_queue(), on_message=heard.append):
+                    connection.drain_events(timeout=5)
+                assert [m.body for m in heard] == [b"[]"]
 
     def test_a_certificate_is_verified_unless_it_is_said_that_it_is_not(self):
         assert address("rediss://h/1") == "rediss://h/1?ssl_cert_reqs=required"

@@ -256,7 +256,7 @@ class RedisLink:
     def _taken(self, queue: str, most: int) -> list[Incoming]:
         if most <= 0:
             return []
-        _, limit = self._limits.get(queue, ("", NO_LIMIT))
+        _, limit = self._limits.get(queue, (queue, NO_LIMIT))
         with _translated():
             found = self._run("take", queue, [uuid.uuid4().hex, most, self._visibility, limit])
         pairs = [(tag.decode(), raw) for tag, raw in zip(found[::2], found[1::2], strict=True)]
@@ -266,7 +266,7 @@ class RedisLink:
         return [_incoming(tag, raw) for tag, raw in pairs]
 
     def _run(self, script: str, queue: str, arguments: Sequence[Any]) -> Any:
-        dead, _ = self._limits.get(queue, ("", NO_LIMIT))
+        dead, _ = self._limits.get(queue, (queue, NO_LIMIT))
         keys = [f"{queue}.unacked", f"{queue}.unacked_until", f"{queue}.returns", dead, *_lists(queue)]
         return self._scripts[script](keys=keys, args=arguments)
 
