@@ -227,6 +227,16 @@ def test_a_head_that_does_not_come_holds_no_connection(settings, sent):
 
 
 @SQLITE
+def test_a_body_that_does_not_come_is_told(settings):
+    with running(settings, body_within=0.3) as console:
+        parts = urlsplit(str(console.base_url))
+        head = f"POST /api/submissions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 10\r\n\r\n{{"
+        with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
+            connection.sendall(head.encode())
+            assert connection.recv(4096).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+
+
+@SQLITE
 def test_the_calls_on_the_page(console):
     """docs/clients.md: what it says to type works, as typed."""
     page = (Path(__file__).parent.parent.parent / "docs/clients.md").read_text(encoding="utf-8")

@@ -48,8 +48,8 @@ _STATUS = {"type": 415, "size": 413, "syntax": 400, "content": 422}
 class Api:
     """The handlers. Of one event loop; the flows run in threads."""
 
-    def __init__(self, rt: Runtime, door: Door, *, clock: Callable[[], float] = time.time) -> None:
-        self._rt, self._door, self._clock = rt, door, clock
+    def __init__(self, rt: Runtime, door: Door, *, body_within: float = BODY_WITHIN, clock: Callable[[], float] = time.time) -> None:
+        self._rt, self._door, self._clock, self._body_within = rt, door, clock, body_within
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="console")
         self._at_work = 0
 
@@ -67,10 +67,10 @@ class Api:
         if (request.content_length or 0) > self._door.max_bytes:
             return problem(413, f"{request.content_length} bytes are too many: at most {self._door.max_bytes} (intake.max_bytes)")
         try:
-            async with asyncio.timeout(BODY_WITHIN):
+            async with asyncio.timeout(self._body_within):
                 body = await request.read()
         except TimeoutError:
-            return problem(408, f"the body did not come within {BODY_WITHIN:g} s")
+            return problem(408, f"the body did not come within {self._body_within:g} s")
         except web.HTTPRequestEntityTooLarge:
             return problem(413, f"too many bytes: at most {self._door.max_bytes} (intake.max_bytes)")
         key = request.headers.get("Idempotency-Key")

@@ -20,7 +20,7 @@ import structlog
 from aiohttp import web
 
 from worker import bootstrap, telemetry
-from worker.console.api import Api, answer, problem
+from worker.console.api import BODY_WITHIN, Api, answer, problem
 from worker.flows import Runtime
 from worker.health import Heart, place
 from worker.settings import Settings
@@ -118,14 +118,15 @@ def serve(
     *,
     listening: Callable[[Sequence[str]], None] = _listening,
     idle: float = IDLE,
+    body_within: float = BODY_WITHIN,
 ) -> None:
     """Answer until *stop*; what is at work comes home first. *listening* is told where. Raises OSError where nothing can be had."""
+    api = Api(rt, Door(settings.namespace, settings.intake.max_bytes), body_within=body_within)
     with asyncio.Runner() as runner:
-        runner.run(_serve(settings, rt, stop, listening, idle))
+        runner.run(_serve(settings, api, stop, listening, idle))
 
 
-async def _serve(settings: Settings, rt: Runtime, stop: threading.Event, listening: Callable[[Sequence[str]], None], idle: float) -> None:
-    api = Api(rt, Door(settings.namespace, settings.intake.max_bytes))
+async def _serve(settings: Settings, api: Api, stop: threading.Event, listening: Callable[[Sequence[str]], None], idle: float) -> None:
     tokens = Tokens(tuple(token.get_secret_value() for token in settings.console.tokens))
     host, _, port = settings.console.bind.rpartition(":")
     runner = web.AppRunner(
