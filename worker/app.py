@@ -188,6 +188,7 @@ def _open(**_: Any) -> None:
     """A worker that cannot work says so at once. A ledger that is merely away may come back: the first ring after that opens it."""
     try:
         runtime()
+        bootstrap.at_work()
     except SchemaMismatch as exc:
         raise SystemExit(str(exc)) from exc
     except LedgerDown as exc:

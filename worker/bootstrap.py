@@ -1,5 +1,7 @@
 """The composition root: settings in, a runtime out. The only file that names concrete classes."""
 
+import gc
+
 import structlog
 
 from worker import telemetry
@@ -44,6 +46,15 @@ def runtime(settings: Settings) -> Runtime:
         alarm=alarm,
         on_close=[rings.close],
     )
+
+
+def at_work() -> None:
+    """Called by a process that has made its runtime and begins its work. What is loaded by now stays, so the collector need not look
+    at it again and again; and what a wave makes is many and short-lived. Measured: an eighth of the CPU of a submission.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 def close(rt: Runtime) -> None:

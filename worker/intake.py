@@ -364,6 +364,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     runtime = bootstrap.runtime(configured)
+    bootstrap.at_work()
     heart = Heart(place(configured), "intake")
     heart.start()
     try:
