@@ -225,11 +225,11 @@ class TestProcesses:
         arrived("worker", "TypeError")
 
     def test_of_beat(self, house, arrived):
-        """A broker at a host whose name no resolver takes is a mistake that no patience mends: it ends."""
+        """A broker at a host whose name no resolver takes is a mistake and no outage. It is told once, and beat goes on."""
         house.env["APPROVALS_BROKER__URL"] = f"amqp://guest:hunter2@{'x' * 64}/"
         beat = house.start("beat")
-        until(lambda: not beat.running, 60, "its end")
         arrived("beat", "UnicodeError", "UnicodeEncodeError")  # which one depends on the Python
+        assert beat.running
 
     @pytest.mark.parametrize(
         ("house", "words"),

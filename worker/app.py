@@ -119,7 +119,7 @@ class Bell(Scheduler):
     producer = None  # asked for before each entry; Celery's would connect
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._rings = Rings(settings().broker.url, settings().namespace)
+        self._rings = Rings(settings().broker.url, settings().namespace, telemetry.report)
         super().__init__(*args, **kwargs)
 
     def apply_entry(self, entry: Any, producer: Any = None) -> None:  # noqa: ARG002  Celery's signature

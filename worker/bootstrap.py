@@ -33,7 +33,7 @@ def runtime(settings: Settings) -> Runtime:
     if ledger.database.sqlite:
         ledger.migrate()
     ledger.check()
-    rings = Rings(settings.broker.url, settings.namespace)
+    rings = Rings(settings.broker.url, settings.namespace, telemetry.report)
     return Runtime(
         ledger=ledger,
         engine=Engine(),

@@ -8,7 +8,7 @@ shard that wait at the same time are one. The wire is Celery's message protocol 
 import json
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -44,10 +44,15 @@ def message(names: Names, verb: str, shard: str) -> Outgoing:
     return Outgoing(names.rings, body, headers=headers, properties=properties, newest=RINGS_KEPT)
 
 
-class Rings:
-    """The bell of one process. `ring` never blocks and never raises."""
+def _no_report(exc: Exception) -> None:
+    """Nobody to tell but the log."""
 
-    def __init__(self, url: str, namespace: str) -> None:
+
+class Rings:
+    """The bell of one process. `ring` never blocks and never raises. *report* is told, once, of what no lost connection explains."""
+
+    def __init__(self, url: str, namespace: str, report: Callable[[Exception], None] = _no_report) -> None:
+        self._report = report
         self._names = Names(namespace)
         # The doors for commands, too: a command that is published before its queue exists is dropped without a word.
         doors = [self._names.rings_queue(), self._names.dead_queue(), self._names.commands_queue()]
@@ -93,6 +98,8 @@ class Rings:
             lost, why = any(fate is Fate.FAILED for fate in fates), self._publisher.trouble
         except Exception as exc:  # noqa: BLE001  see above
             lost, why = True, str(exc)
+            if not self._lost:
+                self._report(exc)
         if lost and not self._lost:
             log.warning("rings.lost", error=why)
         elif self._lost and not lost:
