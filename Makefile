@@ -37,7 +37,7 @@ up: .venv/run-time  ## everything in one process, with the accounts of config/ap
 	@$(BIN)/approvals up $(ARGS)
 
 test: .venv/development  ## the whole suite, on real servers where they can be had (ARGS="-k name")
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 check: .venv/development  ## format, lint, types, import arrows: the same as CI
 	@$(BIN)/ruff format --check .

@@ -14,7 +14,7 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -113,9 +113,10 @@ def says(*parts: bytes) -> Callable[[socket.socket], None]:
     """Answer so, then close."""
 
     def act(one: socket.socket) -> None:
-        for part in parts:
-            one.sendall(part)
-        one.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # whoever has heard enough may be gone before us
+            for part in parts:
+                one.sendall(part)
+            one.shutdown(socket.SHUT_RDWR)
 
     return act
 
