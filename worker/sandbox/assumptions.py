@@ -17,6 +17,8 @@ class Assumption:
     why: str
     switch: str | None = None
     values: tuple[Any, ...] = ()
+    upstream: str = "workiva"
+    """Of which upstream it is a guess."""
 
 
 ASSUMPTIONS = (
@@ -293,6 +295,237 @@ ASSUMPTIONS = (
         "restart_from",
         ("any", "open"),
     ),
+    Assumption(
+        40,
+        "A second `:close` of a task is 403; `replaces`: it is 200 and the later response stands.",
+        "no status is told; after a close `Task::close` is no longer among the permitted actions [TUT]",
+        "second_close",
+        (403, 400, 409, "replaces"),
+        "autodesk",
+    ),
+    Assumption(
+        41,
+        "A `:close` of a task whose step has not begun, or whose item is not under review, is 403.",
+        "the permitted actions tell that it may not; the status is not told",
+        "early_close",
+        (403, 400, 409),
+        "autodesk",
+    ),
+    Assumption(
+        42,
+        "A response moves the item's `updatedAt` when it ends a step, and not when it is one of several; the alternatives: "
+        "`last`: when it ends the last one; `any`: each does.",
+        "shown for the last task only [TUT]; `any` is the friendlier answer to who polls",
+        "response_touches",
+        ("step", "last", "any"),
+        "autodesk",
+    ),
+    Assumption(
+        43,
+        "The day of a date filter is a day of UTC; the alternatives are days of another zone.",
+        "`YYYY-MM-DD` [ITEMS], the zone is not told",
+        "filter_zone",
+        ("UTC", "-08:00", "+10:00"),
+        "autodesk",
+    ),
+    Assumption(
+        44,
+        "A refresh token that was used is dead, also if the answer was lost; `grace`: for a minute it is answered again with "
+        "the same successor; `family`: its second use kills the successor, too.",
+        "single use is told [REFRESH]; what a second use does is not",
+        "lost_refresh",
+        ("dead", "grace", "family"),
+        "autodesk",
+    ),
+    Assumption(
+        45,
+        'Errors of Submittals are `{"title", "detail"}`; the alternatives: plain text, or an empty body.',
+        "no page gives their schema",
+        "submittals_error",
+        ("title", "text", "empty"),
+        "autodesk",
+    ),
+    Assumption(
+        46,
+        "Without `limit` a page has 20; `example`: steps come 100 at a time.",
+        "documented: 20; the tutorial's steps, asked for without `limit`, show 100 [TUT]",
+        "default_limit",
+        ("documented", "example"),
+        "autodesk",
+    ),
+    Assumption(
+        47,
+        "A `limit` outside 1 to 50 is 400; `clamped`: it is brought inside.",
+        "the range is told, the answer is not",
+        "limit_range",
+        ("refused", "clamped"),
+        "autodesk",
+    ),
+    Assumption(
+        48,
+        "`nextUrl` is null on the last page; `absent`: it is not there; `never`: no page has the two addresses.",
+        "the text says absent, the examples show null, the tutorial has neither [TUT]",
+        "next_url",
+        ("null", "absent", "never"),
+        "autodesk",
+    ),
+    Assumption(
+        49,
+        "Optional tasks that are open when their step ends stay `in-progress` and cannot be closed any more; `open`: they "
+        "can, while the item is under review; `completed`: they end with it, without a response.",
+        "not told",
+        "optional_tasks",
+        ("left", "open", "completed"),
+        "autodesk",
+    ),
+    Assumption(
+        50,
+        "A step without a required task ends when all of its tasks are closed; `first`: when one is.",
+        "the last required task ends a step [CLOSE]; a step without one is not told of",
+        "no_required",
+        ("all", "first"),
+        "autodesk",
+    ),
+    Assumption(
+        51,
+        "A response that is no approval counts like any other; `returns`: the item goes to `mgr-2` at once.",
+        "only that a task is closed is told to count [CLOSE]",
+        "rejection",
+        ("counts", "returns"),
+        "autodesk",
+    ),
+    Assumption(
+        52,
+        "A manager may close anyone's task, and is then `respondedBy`; `assigned`: only who is assigned may.",
+        "'review on behalf of other reviewers' [PERM]; that the API allows it is not told",
+        "on_behalf",
+        ("managers", "assigned"),
+        "autodesk",
+    ),
+    Assumption(
+        53,
+        "What a member may not see (a draft, to who is no manager) is 404; a project that does not exist, or of which the "
+        "user is no member, is 403.",
+        "a 403 may be sent instead of 404, to hide existence [AUTHERR]",
+        "hidden",
+        ("404, project 403", "403, project 403", "404, project 404"),
+        "autodesk",
+    ),
+    Assumption(
+        54,
+        "A token without a user (client credentials) is 403, AUTH-010.",
+        "'user context required' [TASK]; the status is not told",
+        "two_legged",
+        (403, 401),
+        "autodesk",
+    ),
+    Assumption(
+        55,
+        "A project id with the prefix `b.` is 400.",
+        "the prefix has to be taken off [TASK]; what it answers is not told",
+        "prefixed_project",
+        (400, 404),
+        "autodesk",
+    ),
+    Assumption(
+        56,
+        "The system moves an item 130 ms after the response that ended the last step.",
+        "0.13 s in the one example [TUT]",
+        "system_delay_ms",
+        (),
+        "autodesk",
+    ),
+    Assumption(
+        57,
+        "The next step begins in the instant in which the one before it ends; `later`: after the delay of 56.",
+        "not told",
+        "next_step",
+        ("at_once", "later"),
+        "autodesk",
+    ),
+    Assumption(
+        58,
+        "Times carry 6 digits of a second, some of them 3 or 7; `6`: always six.",
+        "all three occur in the examples [TASK]",
+        "timestamps",
+        ("mixed", "6"),
+        "autodesk",
+    ),
+    Assumption(
+        59,
+        "Going to `rev` again begins with the first step: same ids, new `startedAt`, no responses; `goes_on`: what is "
+        "completed stays, the review goes on after it.",
+        "a new `startedAt` under the same id is seen [TUT]; the rest is not told",
+        "new_round",
+        ("begins", "goes_on"),
+        "autodesk",
+    ),
+    Assumption(
+        60,
+        "`mgr-2` to `rev` begins the last step again, and only it; `first`: it is a new round (59).",
+        "`stepDueDate`, of one step, is mandatory there [TUT]",
+        "return_for_review",
+        ("last", "first"),
+        "autodesk",
+    ),
+    Assumption(
+        61,
+        "A transition that the item's state, or the caller's role, does not allow is 403.",
+        "not told",
+        "wrong_transition",
+        (403, 400, 409),
+        "autodesk",
+    ),
+    Assumption(
+        62,
+        "A `responseId` that is unknown or no longer active is 400; `taken`: one that is no longer active is accepted.",
+        "not told",
+        "dead_response",
+        (400, 404, "taken"),
+        "autodesk",
+    ),
+    Assumption(
+        63,
+        "600 requests a minute, for the app and for the user each, in windows that begin with their first request; "
+        "`Retry-After` is the rest of the window. 0: no limit.",
+        "the numbers are told [RATE], the window is not",
+        "requests_per_minute",
+        (),
+        "autodesk",
+    ),
+    Assumption(
+        64,
+        "A filter or a sort order that does not exist is 400; `ignored`: it is passed over.",
+        "not told",
+        "unknown_filter",
+        (400, "ignored"),
+        "autodesk",
+    ),
+    Assumption(
+        65,
+        "The token endpoint answers errors with `developerMessage`, which begins with OAuth's word; `oauth`: with `error` and "
+        "`error_description`.",
+        "the words are told [TOKEN], the shape is that of other errors of authentication [AUTHERR]",
+        "token_error",
+        ("gateway", "oauth"),
+        "autodesk",
+    ),
+    Assumption(
+        66,
+        "A refresh leaves the access tokens alive that were given before it; `ends`: it ends them.",
+        "not told",
+        "refresh_ends",
+        ("nothing", "ends"),
+        "autodesk",
+    ),
+    Assumption(
+        67,
+        "A request that outlasts 60 s is answered 504, and its effect takes place all the same; `dropped`: never.",
+        "no limit is published",
+        "autodesk_outlasting",
+        ("applied", "dropped"),
+        "autodesk",
+    ),
 )
 
 
@@ -339,6 +572,35 @@ class Switches:
     status_patch: bool = False
     skip: str = "step"
     restart_from: str = "any"
+    # Autodesk
+    second_close: int | str = 403
+    early_close: int = 403
+    response_touches: str = "step"
+    filter_zone: str = "UTC"
+    lost_refresh: str = "dead"
+    submittals_error: str = "title"
+    default_limit: str = "documented"
+    limit_range: str = "refused"
+    next_url: str = "null"
+    optional_tasks: str = "left"
+    no_required: str = "all"
+    rejection: str = "counts"
+    on_behalf: str = "managers"
+    hidden: str = "404, project 403"
+    two_legged: int = 403
+    prefixed_project: int = 400
+    system_delay_ms: int = 130
+    next_step: str = "at_once"
+    timestamps: str = "mixed"
+    new_round: str = "begins"
+    return_for_review: str = "last"
+    wrong_transition: int = 403
+    dead_response: int | str = 400
+    requests_per_minute: int = 600
+    unknown_filter: int | str = 400
+    token_error: str = "gateway"
+    refresh_ends: str = "nothing"
+    autodesk_outlasting: str = "applied"
 
     def turned(self, **changes: Any) -> "Switches":
         """These switches with some turned. Raises ValueError naming a switch or a value that does not exist."""

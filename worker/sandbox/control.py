@@ -13,6 +13,16 @@ POST   /_control/tokens               {"expires_in"?: seconds of those to come, 
 POST   /_control/clock                {"offset": seconds}: the upstream's clock against the machine's
 GET    /_control/stats                requests by route, the most at once, a count per second
 POST   /_control/reset                no tasks, journal, faults, stats; switches as at first
+
+GET    /_control/autodesk/items       the truth of every item          POST: makes one (`Project.make`)
+GET    /_control/autodesk/items/ID    the truth of one, its round, active step and the references of its tasks included
+POST   /_control/autodesk/people      {"id", "roles", "companies", "groups"}: a member; without roles, a stranger
+POST   /_control/autodesk/templates   {"name", "steps"}: a review template
+POST   /_control/autodesk/responses   {"value", "isApproval", "isActive", "categoryId", "id"?}: one more, or one changed
+POST   /_control/autodesk/grants      {"client_id"?, "user"?, "scope"?}: tokens as after a consent
+POST   /_control/autodesk/accounts    {"id", "client_id", "keys": {kid: PEM}}: a service account
+POST   /_control/autodesk/consents    {"user"}: who consents from now on; "": nobody; null: the client's user
+POST   /_control/autodesk/tokens      {"refresh_expires_in"?, "forget"?: true: no refresh token is valid any more}
 """
 
 import json
@@ -22,10 +32,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.sandbox import assumptions, shapes
+from worker.sandbox import assumptions, autodesk, shapes, submittal_json
 from worker.sandbox.assumptions import Switches
+from worker.sandbox.authentication import App
+from worker.sandbox.autodesk import Autodesk
 from worker.sandbox.exchange import Clock, Request, Response, answer
 from worker.sandbox.faults import CUTOFF, Fault, Faulty, Script
+from worker.sandbox.project import Project
 from worker.sandbox.workiva import Workiva
 from worker.sandbox.workspace import Client, Workspace
 
@@ -80,9 +93,15 @@ class Sandbox:
     def __init__(self, *, clock: Clock = time.time, script: Script | None = None, cutoff: float = CUTOFF) -> None:
         self.clock = Shifted(clock)
         self.script = script or Script()
-        self.workspace = Workspace(self.clock)
+        effects: list[Any] = []
+        self.workspace = Workspace(self.clock, journal=effects)
         self.workiva = Workiva(self.workspace)
-        self.upstreams = {self.workiva.prefix: Faulty(self.workiva, self.script, cutoff=cutoff)}
+        self.project = Project(self.clock, journal=effects)
+        self.autodesk = Autodesk(self.project)
+        self.upstreams = {
+            self.workiva.prefix: Faulty(self.workiva, self.script, cutoff=cutoff),
+            self.autodesk.prefix: Faulty(self.autodesk, self.script, cutoff=autodesk.CUTOFF),
+        }
         self.stats = Stats()
         self.shut: Callable[[float], None] | None = None
         """Closes the port for so many seconds: set by the server, which alone can."""
@@ -102,13 +121,20 @@ class Sandbox:
         """Every effect that took place, in order."""
         for upstream in self.upstreams.values():
             upstream.advance()
-        return [entry.json() for entry in self.workspace.journal if task is None or entry.task == task]
+        self.project.settle()
+        whole = f"{task}/"
+        return [entry.json() for entry in self.workspace.journal if task is None or f"{entry.task}/".startswith(whole)]
+
+    def turn(self, switches: Switches) -> None:
+        """These are the assumptions in force, of both upstreams."""
+        self.workspace.switches = self.project.switches = switches
 
     def reset(self) -> None:
         """As new, but for clients and the clock."""
         self.script.clear()
-        self.workspace.switches = Switches()
+        self.turn(Switches())
         self.workspace.reset()
+        self.project.reset()
         self.stats = Stats(now=self.stats.now)
         for upstream in self.upstreams.values():
             upstream.pending.clear()
@@ -143,21 +169,28 @@ class Sandbox:
                 task = self.workspace.look(id_)
                 return answer(404, {"error": "no such task"}) if task is None else answer(200, shapes.truth_json(task))
             case "POST", "person":
+                of_item = body["task"].partition("/")[0] in self.project.items
+                upstream: Workiva | Autodesk = self.autodesk if of_item else self.workiva
                 if "patch" in body:
-                    return self.workiva.edit(body["task"], body["patch"])
-                return self.workiva.person(body["task"], body["action"], body.get("user"), body.get("comment"))
+                    return upstream.edit(body["task"], body["patch"])
+                return upstream.person(body["task"], body["action"], body.get("user"), body.get("comment"))
+            case method, "autodesk", *rest:
+                return self._autodesk(method, rest, body) or answer(404, {"error": f"no {request.method} {request.path}"})
             case "GET", "assumptions":
                 return answer(200, assumptions.table(self.workspace.switches))
             case "POST", "assumptions":
-                self.workspace.switches = self.workspace.switches.turned(**body)
+                self.turn(self.workspace.switches.turned(**body))
                 return answer(200, assumptions.table(self.workspace.switches))
             case "POST", "clients":
                 self.workspace.clients[body["client_id"]] = Client(body["client_secret"], body["user"])
+                self.autodesk.authentication.apps[body["client_id"]] = App(body["client_id"], body["client_secret"], body["user"])
                 return answer(201, {"client_id": body["client_id"]})
             case "POST", "tokens":
                 self.workiva.token_lifetime = float(body.get("expires_in", self.workiva.token_lifetime))
+                self.autodesk.authentication.access_life = float(body.get("expires_in", self.autodesk.authentication.access_life))
                 if body.get("expire"):
                     self.workiva.expire_all()
+                    self.autodesk.authentication.expire()
                 return answer(200, {"expires_in": self.workiva.token_lifetime})
             case "POST", "clock":
                 self.clock.offset = float(body["offset"])
@@ -169,6 +202,42 @@ class Sandbox:
                 return answer(204)
             case _:
                 return answer(404, {"error": f"no {request.method} {request.path}"})
+
+    def _autodesk(self, method: str, rest: list[str], body: Any) -> Response | None:
+        """`/_control/autodesk`."""
+        project, authentication = self.project, self.autodesk.authentication
+        match method, *rest:
+            case "GET", "items":
+                return answer(200, [submittal_json.truth_json(item, project.switches) for item in project.all()])
+            case "POST", "items":
+                return answer(201, submittal_json.truth_json(project.make(body), project.switches))
+            case "GET", "items", id_:
+                item = project.look(id_)
+                return (
+                    answer(404, {"error": "no such item"})
+                    if item is None
+                    else answer(200, submittal_json.truth_json(item, project.switches))
+                )
+            case "POST", "people":
+                return answer(201, submittal_json.person_json(project.join(body)))
+            case "POST", "templates":
+                return answer(201, submittal_json.template_json(project, project.template(body).id))
+            case "POST", "responses":
+                return answer(201, submittal_json.reply_json(project.reply(**body), project))
+            case "POST", "grants":
+                return answer(201, authentication.grant(**{"client": body.pop("client_id", "sandbox"), **body}))
+            case "POST", "accounts":
+                return answer(201, {"id": authentication.enrol(body).id})
+            case "POST", "consents":
+                authentication.consenting = body["user"]
+                return answer(200, {"user": body["user"]})
+            case "POST", "tokens":
+                authentication.refresh_life = float(body.get("refresh_expires_in", authentication.refresh_life))
+                if body.get("forget"):
+                    authentication.forget()
+                return answer(200, {"refresh_expires_in": authentication.refresh_life})
+            case _:
+                return None
 
 
 def read_faults(text: str) -> list[Fault]:

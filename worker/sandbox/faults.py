@@ -54,7 +54,8 @@ class Fault:
     """One fault, as a test or a JSON file writes it.
 
     route: an operation (`act`, `read`, `list`, `create`, `change`, `delete`, `token`), one of one upstream (`workiva.act`), a method and
-    path (`POST /workiva/tasks/*/actionSubmission`), or `*`. `task`: only this one. `after`: so many fitting requests pass first.
+    path (`POST /workiva/tasks/*/actionSubmission`), or `*`. `task`: only this one, or what is inside it. `after`: so many fitting
+    requests pass first.
     `times`: how many it strikes (None: all). `p`: how likely it strikes, by the script's own dice.
     people: each {"action", "user"?, "comment"?} or {"patch": [operation, …]}; without a user someone who may, rather not the requester.
     """
@@ -113,8 +114,8 @@ class Fault:
 
     def fits(self, request: Request, upstream: Upstream) -> bool:
         """Whether it is meant for this request."""
-        if self.task is not None and self.task != upstream.task_of(request):
-            return False
+        if self.task is not None and not f"{upstream.task_of(request)}/".startswith(f"{self.task}/"):
+            return False  # an item's fault is for its tasks, too
         if " " in self.route:
             return fnmatchcase(f"{request.method} {request.path}", self.route)
         route = upstream.route(request)

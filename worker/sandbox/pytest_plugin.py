@@ -20,13 +20,19 @@ class ApprovalsSandbox:
     def __init__(self, running: "RunningSandbox") -> None:
         self._running = running
         self.url = running.url
-        """Where everything is: `/workiva`, `/_control`."""
+        """Where everything is: `/workiva`, `/autodesk`, `/_control`."""
         self.workiva_url = running.workiva_url
         """What an account's `base_url` or a client's host is set to. Client id and secret: `sandbox`, or `sandbox:USER` to act as USER."""
+        self.autodesk_url = running.autodesk_url
+        """The same of Autodesk: its authentication and its submittals."""
 
     def task(self, **spec: Any) -> str:
         """Make a task, for example `steps=[{"participants": ["jane"]}]`; its id."""
         return str(self._running.task(**spec)["id"])
+
+    def item(self, **spec: Any) -> dict[str, Any]:
+        """Make a submittal item, for example `steps=[["jane"], [{"user": "joe", "required": False}, "ann"]]`; with `id` and `tasks`."""
+        return self._running.item(**spec)
 
     def fault(self, route: str, what: str, **how: Any) -> int:
         """One more fault, for example `"act", "reset", when="after"`: the effect takes place and its answer is lost."""

@@ -339,6 +339,7 @@ class RunningSandbox:
         self._loop = loop
         self.url = f"http://{server.host}:{server.port}"
         self.workiva_url = f"{self.url}{sandbox.workiva.prefix}"
+        self.autodesk_url = f"{self.url}{sandbox.autodesk.prefix}"
 
     def renew(self) -> None:
         """As new, behind the same port: no tasks, journal, faults, clients of a test's own; the machine's clock; nobody connected."""
@@ -349,9 +350,14 @@ class RunningSandbox:
         """Makes a task (`shapes.made`); its truth, with `id`."""
         return dict(self.control("POST", "/tasks", spec))
 
+    def item(self, **spec: Any) -> dict[str, Any]:
+        """Makes a submittal item (`Project.make`); its truth, with `id` and `tasks`, the references of its tasks."""
+        return dict(self.control("POST", "/autodesk/items", spec))
+
     def truth(self, task: str) -> dict[str, Any]:
-        """The truth of a task: its round and active step included."""
-        return dict(self.control("GET", f"/tasks/{task}"))
+        """The truth of a task, or of the item that a reference names: its round and active step included."""
+        item = task.partition("/")[0]
+        return dict(self.control("GET", f"/autodesk/items/{item}" if item in self.sandbox.project.items else f"/tasks/{task}"))
 
     def fault(self, route: str, what: str, **how: Any) -> int:
         """One more fault (`faults.Fault`)."""

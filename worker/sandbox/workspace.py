@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableSequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -61,9 +61,11 @@ def task_id(n: int) -> str:
 class Workspace:
     """The truth. Every change of a task goes through `_put`, every effect into `journal`."""
 
-    def __init__(self, now: Clock, switches: Switches | None = None) -> None:
+    def __init__(self, now: Clock, switches: Switches | None = None, journal: MutableSequence[Any] | None = None) -> None:
         self.now = now
         self.switches = switches or Switches()
+        self.journal: MutableSequence[Any] = [] if journal is None else journal
+        """May be another upstream's, too: then it is in the order in which things took place in both."""
         self.clients = {"sandbox": Client("sandbox", SANDBOX_USER)}
         self._made = 0
         self.reset()
@@ -71,7 +73,7 @@ class Workspace:
     def reset(self) -> None:
         """No tasks, no journal. Ids go on: one that is given twice would let a late request find a stranger's task."""
         self.tasks: dict[str, Task] = {}
-        self.journal: list[Entry] = []
+        self.journal.clear()
         self._past: dict[str, list[_Version]] = {}
 
     def client(self, client_id: str) -> Client | None:
