@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.sandbox.site import MANAGER, Site
 from worker.sandbox.authentication import AUDIENCE, JWT_BEARER, signed
 from worker.sandbox.exchange import Request
+from worker.sandbox.faults import Fault, Faulty, Script
 
 VERIFIER = "v" * 43
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
@@ -293,3 +294,14 @@ def test_an_id_token_is_signed_with_the_published_key(site):
 
 def test_user_info(site):
     assert site.get("/autodesk/userinfo", user="jane")["sub"] == "jane"
+
+
+@pytest.mark.parametrize(("when", "works"), [("before", True), ("after", False)])
+def test_a_refresh_whose_answer_is_lost(site, when, works):
+    """The old token is as good as it was, or it is dead and nobody has the new one: from outside the two look the same."""
+    token = site.authentication.grant("sandbox")["refresh_token"]
+    form = urlencode({"grant_type": "refresh_token", "refresh_token": token, **SECRET}).encode()
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    upstream = Faulty(site.autodesk, Script(faults=[Fault("autodesk.token", "reset", when=when)]))
+    assert upstream(Request.of("POST", "/autodesk/authentication/v2/token", headers, form)).how == "reset"
+    assert (site.renew(token).status == 200) is works

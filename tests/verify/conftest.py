@@ -51,7 +51,7 @@ class Bench:
         found = {}
         try:
             prepare(trial)
-            for finding in findings(trial, [row.number for row in ASSUMPTIONS]):
+            for finding in findings(trial, [row.number for row in ASSUMPTIONS if row.upstream == "workiva"]):
                 each(finding)
                 found[finding.number] = finding
         finally:

@@ -32,7 +32,8 @@ def ours(bench: Bench) -> list[str]:
 
 
 def test_every_assumption_has_a_check():
-    assert sorted(CHECKS) == [row.number for row in ASSUMPTIONS]
+    """Those about Workiva: what is assumed of Autodesk is looked at by the sandbox's own tests until the worker speaks it."""
+    assert sorted(CHECKS) == [row.number for row in ASSUMPTIONS if row.upstream == "workiva"]
 
 
 def test_one_grant_is_one_person(bench):

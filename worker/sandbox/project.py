@@ -166,10 +166,13 @@ class Project:
         """An item for a test; its making is no effect and stands in no journal.
 
         `title`, `state` (default `rev`, in its first round), `steps` or `template`, `manager`, `subcontractor`, `customIdentifier` (null:
-        none), `id`, and any other field to be shown. A step: `tasks`, `daysToRespond`; or just its tasks. A task: `user`, `company` or
-        `role`, `required` (default true); or just a user.
+        none), `createdBy`, `id`; fields of `PLAIN`; `extra`: fields that no page tells of. A step: `tasks`, `daysToRespond`; or just its
+        tasks. A task: `user`, `company` or `role`, `required` (default true); or just a user.
         """
-        known = {"title", "state", "steps", "template", "manager", "subcontractor", "customIdentifier", "id", "createdBy", "responseId"}
+        own = {"title", "state", "steps", "template", "manager", "subcontractor", "customIdentifier", "id", "createdBy", "extra"}
+        fields = {name: value for name, value in spec.items() if name not in own}
+        if unknown := set(fields) - set(submittals.PLAIN):
+            raise ValueError(f"an item has no {', '.join(sorted(unknown))}")
         state = spec.get("state", REVIEW)
         if state not in STATES:
             raise ValueError(f"a state is one of {', '.join(STATES)}, not {state!r}")
@@ -189,8 +192,7 @@ class Project:
             state=state,
             steps=self._steps(named, by, at),
             custom_identifier=spec.get("customIdentifier", str(self._made)),
-            reply=spec.get("responseId"),
-            fields={name: value for name, value in spec.items() if name not in known},
+            fields={**fields, **spec.get("extra", {})},
         )
         if state == REVIEW:
             item = submittals.begun(replace(item, sent_to_review=at, sent_to_review_by=by), by, at, self.switches)

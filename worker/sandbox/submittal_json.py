@@ -21,30 +21,6 @@ _EDITABLE = (
 )
 PATCHABLE = frozenset({*_EDITABLE, "customIdentifier", "mailNote", "sendEmails", "dueDate"})
 
-_PLAIN: Mapping[str, Any] = {
-    "typeId": "ffad8b30-0e5f-4767-aab5-4c17f88d91ef",
-    "specId": "65bf7408-93f3-462e-84ab-17e5710c7536",
-    "specIdentifier": "1",
-    "specTitle": "1",
-    "subsection": None,
-    "description": "",
-    "priority": "Normal",
-    "watchers": [],
-    "requiredOnJobDate": None,
-    "leadTime": None,
-    "requiredDate": None,
-    "requiredApprovalDate": None,
-    "submitterDueDate": None,
-    "managerDueDate": None,
-    "packageId": None,
-    "packageIdentifier": None,
-    "packageTitle": None,
-    "packageSpecIdentifier": None,
-    "folderUrn": None,
-    "revisionsFoldersUrns": {},
-}
-"""What has no life of its own here, as the tutorial shows it for an item that was just made [TUT]."""
-
 
 def time(at: float | None, rules: Switches) -> str | None:
     """Six digits of a second, or three or seven (58). One instant is always written alike."""
@@ -76,7 +52,7 @@ def _item(item: Item, rules: Switches) -> dict[str, Any]:
     return {
         "id": item.id,
         "identifier": item.identifier,
-        **_PLAIN,
+        **submittals.PLAIN,
         "title": item.title,
         "revision": 0,
         "stateId": item.state,

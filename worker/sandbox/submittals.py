@@ -31,6 +31,31 @@ MANAGER, MEMBER, ADMIN = "1", "2", "4"
 WAITING, RUNNING, DONE = "not-started", "in-progress", "completed"
 
 
+PLAIN: Mapping[str, Any] = {
+    "typeId": "ffad8b30-0e5f-4767-aab5-4c17f88d91ef",
+    "specId": "65bf7408-93f3-462e-84ab-17e5710c7536",
+    "specIdentifier": "1",
+    "specTitle": "1",
+    "subsection": None,
+    "description": "",
+    "priority": "Normal",
+    "watchers": [],
+    "requiredOnJobDate": None,
+    "leadTime": None,
+    "requiredDate": None,
+    "requiredApprovalDate": None,
+    "submitterDueDate": None,
+    "managerDueDate": None,
+    "packageId": None,
+    "packageIdentifier": None,
+    "packageTitle": None,
+    "packageSpecIdentifier": None,
+    "folderUrn": None,
+    "revisionsFoldersUrns": {},
+}
+"""What has no life of its own here, as the tutorial shows it for an item that was just made [TUT]."""
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """A user as the project knows them. Without a role: no member."""
