@@ -4,6 +4,7 @@ import json
 import time
 import urllib.error
 import urllib.request
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -42,8 +43,10 @@ def close(sandbox, ask, made, task=0, **body):
 def test_the_system_moves_an_item_by_itself(sandbox, ask):
     """Nothing has to ask for it, and it is not there before its time."""
     made = sandbox.item(steps=[[JANE]])
-    assert close(sandbox, ask, made)[0] == 200
+    status, closed = close(sandbox, ask, made)
     landed = sandbox.journal()[0]["at"]
+    assert status == 200
+    assert datetime.fromisoformat(closed["respondedAt"]).timestamp() == pytest.approx(landed, abs=2e-6)
     until = time.monotonic() + 5
     while len(sandbox.journal()) < 2:
         assert time.monotonic() < until

@@ -57,12 +57,12 @@ class Template:
 
 
 _REPLIES = (
-    # key, value, category, approval: the tutorial's, whose categories 2 and 3 contradict the reference [TUT][RESP]
-    ("approved", "Approved", "1", True),
-    ("approved_as_noted", "Approved as noted", "1", True),
-    ("for_record_only", "For record only", "1", True),
-    ("rejected", "Rejected", "2", False),
-    ("revise_and_resubmit", "Revise and resubmit", "3", False),
+    # id, value, category, approval: the tutorial's, whose categories 2 and 3 contradict the reference [TUT][RESP]
+    ("38ffb07d-d734-4aa6-bbf4-cb121c56972f", "Approved", "1", True),
+    ("85bd95d5-84d8-4b55-a5c1-fb507ca2146c", "Approved as noted", "1", True),
+    ("9ca0466e-8007-496e-afd4-22272b4dec26", "For record only", "1", True),
+    ("d1001860-da66-4ea3-b704-52c669fdb5e3", "Rejected", "2", False),
+    ("20dcd972-39e3-4e6b-9326-5a928efbdc25", "Revise and resubmit", "3", False),
 )
 
 
@@ -76,6 +76,7 @@ class Project:
         """May be another upstream's, too: then it is in the order in which things took place in both."""
         self.id = PROJECT
         self._made = 0
+        self._ids = 0
         self.reset()
 
     def reset(self) -> None:
@@ -88,8 +89,8 @@ class Project:
         self.templates: dict[str, Template] = {}
         self.replies: dict[str, Reply] = {}
         self.begun_at = self._instant()
-        for key, value, category, approval in _REPLIES:
-            self.reply(value=value, key=key, categoryId=category, isApproval=approval)
+        for id_, value, category, approval in _REPLIES:
+            self.reply(id=id_, value=value, categoryId=category, isApproval=approval)
 
     # ---- who and what there is
 
@@ -124,11 +125,9 @@ class Project:
         return made
 
     def reply_called(self, name: str | None) -> Reply:
-        """By id, key or value; by default the first one that approves."""
-        if name is None:
-            return next(each for each in self.replies.values() if each.approval and each.active)
+        """By id, key or value; by default the first active one that approves."""
         for each in self.replies.values():
-            if name in {each.id, each.key, each.value}:
+            if name in {each.id, each.key, each.value} or (name is None and each.approval and each.active):
                 return each
         raise ValueError(f"no response {name!r}; there are {', '.join(each.value for each in self.replies.values())}")
 
@@ -214,18 +213,20 @@ class Project:
             status = self.switches.dead_response
             return Refusal(status if isinstance(status, int) else 400, "there is no such response", "responseId")
         comment = body.get("responseComment")
-        done = submittals.close(item, ids[1:], self.person(user), reply, comment, self._instant(), self.switches)
-        return self._done(done, "close", user, "/".join(ids), reply.id, comment, by, request)
+        at = self._instant()
+        done = submittals.close(item, ids[1:], self.person(user), reply, comment, at, self.switches)
+        return self._done(done, at, "close", user, "/".join(ids), reply.id, comment, by, request)
 
     def transition(self, id_: str, user: str, body: Mapping[str, Any], *, by: By = "api", request: str | None = None) -> Item | Refusal:
         """To another state, now."""
         item = self.look(id_)
         if item is None:
             return Refusal(404, "no such item")
-        done = submittals.transition(item, body, self.person(user), self.replies, self._instant(), self.switches)
+        at = self._instant()
+        done = submittals.transition(item, body, self.person(user), self.replies, at, self.switches)
         reply = body.get("responseId") if body.get("stateId") == "sbc-2" else None
         return self._done(
-            done, f"transition {item.state}::{body.get('stateId')}", user, id_, reply, body.get("responseComment"), by, request
+            done, at, f"transition {item.state}::{body.get('stateId')}", user, id_, reply, body.get("responseComment"), by, request
         )
 
     def change(self, id_: str, user: str, body: Mapping[str, Any], *, by: By = "api", request: str | None = None) -> Item | Refusal:
@@ -237,8 +238,9 @@ class Project:
             return Refusal(403, "Item::partial_update is not permitted")
         rest = {name: value for name, value in body.items() if name != "title"}
         title = str(body.get("title", item.title))
-        changed = replace(item, title=title, fields={**item.fields, **rest}, updated_at=self._instant(), updated_by=user)
-        return self._done(Done(changed), "update", user, id_, None, None, by, request)
+        at = self._instant()
+        changed = replace(item, title=title, fields={**item.fields, **rest}, updated_at=at, updated_by=user)
+        return self._done(Done(changed), at, "update", user, id_, None, None, by, request)
 
     def settle(self) -> None:
         """Lets the system make the moves that are due by the clock."""
@@ -254,6 +256,7 @@ class Project:
     def _done(
         self,
         done: Done | Refusal,
+        at: float,
         action: str,
         user: str,
         task: str,
@@ -264,8 +267,8 @@ class Project:
     ) -> Item | Refusal:
         if isinstance(done, Refusal):
             return done
-        self._put(done.item)
-        self._note(done.item, action, user, task, done.step, response, comment, by, request, self._instant())
+        self._put(done.item, at)
+        self._note(done.item, action, user, task, done.step, response, comment, by, request, at)
         return done.item
 
     def _note(
@@ -313,7 +316,7 @@ class Project:
         return Task(self._next_id(), spec[who[0]], kinds[who[0]], bool(spec.get("required", True)), at, by, at, by)
 
     def _next_id(self) -> str:
-        self._ids = getattr(self, "_ids", 0) + 1
+        self._ids += 1
         return str(uuid.uuid5(uuid.NAMESPACE_URL, f"sandbox/{self._ids}"))
 
     def _instant(self) -> float:
