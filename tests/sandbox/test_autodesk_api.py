@@ -124,8 +124,36 @@ def test_filters(site):
     site.close(one, user=JANE, reply="rejected")
     assert ids(site, f"?filter[reviewResponseId]={site.reply('rejected')}") == [one]
     assert ids(site, f"?filter[responseId]={site.reply('rejected')}") == [], "that one is the item's own"
+    watched = site.item(state="mgr-1", watchers=[{"id": JOE, "userType": "1"}])
+    assert ids(site, f"?filter[watchers]={JOE}") == [watched]
     for bad in ("2026-09-22T00:00:00Z", "yesterday", "2026-9-1"):
         assert site.call("GET", f"/items?filter[updatedAt]={bad}").status == 400
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("title", "statusId", "specId", "ballInCourtUsers", "ballInCourtCompanies", "ballInCourtRoles", "responseId", "reviewResponseId"),
+        *("typeId", "packageId", "stateId", "identifier", "leadTime", "revision", "manager", "managerType", "subcontractor"),
+        *("subcontractorType", "createdBy", "watchers", "id"),
+    ],
+)
+def test_every_published_filter_is_there(site, name):
+    site.item()
+    assert ids(site, f"?filter[{name}]=nothing") == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("dueDate", "submitterDueDate", "managerDueDate", "createdAt", "sentToSubmitter", "receivedFromSubmitter", "sentToReview"),
+        *("receivedFromReview", "publishedDate", "requiredDate", "requiredApprovalDate", "requiredOnJobDate", "updatedAt"),
+    ],
+)
+def test_every_published_filter_by_day_is_there(site, name):
+    """And an item that has no such date is of no day."""
+    site.item()
+    assert ids(site, f"?filter[{name}]=2000-01-01..2000-12-31") == []
 
 
 def test_the_newest_first(site):

@@ -304,4 +304,6 @@ def test_a_refresh_whose_answer_is_lost(site, when, works):
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     upstream = Faulty(site.autodesk, Script(faults=[Fault("autodesk.token", "reset", when=when)]))
     assert upstream(Request.of("POST", "/autodesk/authentication/v2/token", headers, form)).how == "reset"
+    (grant,) = site.authentication.grants()
+    assert (grant["renewed"], grant["refresh_token"] == token) == ((0, True) if works else (1, False))
     assert (site.renew(token).status == 200) is works

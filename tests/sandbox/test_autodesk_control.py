@@ -112,10 +112,9 @@ def test_tokens_and_the_clock(sandbox, ask):
     assert given["expires_in"] == 60
     sandbox.control("POST", "/clock", {"offset": 61})
     assert ask("GET", "/users/me", bearer=given["access_token"])[0] == 401
-    renewals = sandbox.sandbox.autodesk.authentication._renewals
-    assert given["refresh_token"] in renewals
+    assert given["refresh_token"] in [grant["refresh_token"] for grant in sandbox.control("GET", "/autodesk/grants")]
     sandbox.control("POST", "/autodesk/tokens", {"forget": True})
-    assert given["refresh_token"] not in renewals
+    assert sandbox.control("GET", "/autodesk/grants") == []
 
 
 def test_assumptions_reach_both_and_a_reset_takes_them_back(sandbox, ask):

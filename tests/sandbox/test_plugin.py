@@ -51,6 +51,14 @@ def test_that_finds_none(approvals_sandbox):
     task = approvals_sandbox.task(steps=[{"participants": ["jane"]}])
     approve(approvals_sandbox, task)
     assert [e["task"] for e in approvals_sandbox.journal] == [task]
+
+
+def test_an_item_of_autodesk(approvals_sandbox):
+    item = approvals_sandbox.item(steps=[["jane"], ["joe"]])
+    approvals_sandbox.person(item["tasks"][0], "close", comment="fine")
+    assert [(e["task"], e["user"], e["comment"]) for e in approvals_sandbox.journal] == [(item["tasks"][0], "jane", "fine")]
+    assert approvals_sandbox.truth(item["id"])["active_step"] == 2
+    assert httpx.get(f"{approvals_sandbox.autodesk_url}/authentication/v2/keys").json()["keys"]
 """
 
 NOT_USING = """
@@ -88,7 +96,7 @@ def test_each_test_finds_it_as_new_and_runs_side_by_side_do_not_meet(begin):
     for run in [begin(USING), begin(USING)]:
         output, _ = run.communicate(timeout=60)
         assert run.returncode == 0, output
-        assert "5 passed" in output
+        assert "6 passed" in output
 
 
 def test_a_run_that_does_not_use_it_loads_nothing_of_it(begin):

@@ -154,6 +154,23 @@ class Authentication:
             raise ValueError(f"no client {client!r}")
         return self._answered(client, user or app.user, frozenset(scope.split()), self._next(), public=public)
 
+    def grants(self) -> list[dict[str, Any]]:
+        """Every consent: whose it is, how often it was renewed, and the refresh token that is good now, if any is."""
+        found: dict[int, dict[str, Any]] = {}
+        for key, held in self._renewals.items():
+            fresh = {
+                "client_id": held.client,
+                "user": held.user,
+                "scope": " ".join(sorted(held.scopes)),
+                "renewed": 0,
+                "refresh_token": None,
+            }
+            row = found.setdefault(held.family, fresh)
+            row["renewed"] += held.used is not None
+            if held.used is None and held.until > self.project.now():
+                row["refresh_token"] = key
+        return list(found.values())
+
     # ---- the endpoints
 
     def authorize(self, request: Request) -> Response:

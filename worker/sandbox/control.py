@@ -20,6 +20,7 @@ POST   /_control/autodesk/people      {"id", "roles", "companies", "groups"}: a 
 POST   /_control/autodesk/templates   {"name", "steps"}: a review template
 POST   /_control/autodesk/responses   {"value", "isApproval", "isActive", "categoryId", "id"?}: one more, or one changed
 POST   /_control/autodesk/grants      {"client_id"?, "user"?, "scope"?}: tokens as after a consent
+GET    /_control/autodesk/grants      every consent, how often it was renewed, and the refresh token that is good now
 POST   /_control/autodesk/accounts    {"id", "client_id", "keys": {kid: PEM}}: a service account
 POST   /_control/autodesk/consents    {"user"}: who consents from now on; "": nobody; null: the client's user
 POST   /_control/autodesk/tokens      {"refresh_expires_in"?, "forget"?: true: no refresh token is valid any more}
@@ -224,6 +225,8 @@ class Sandbox:
                 return answer(201, submittal_json.template_json(project, project.template(body).id))
             case "POST", "responses":
                 return answer(201, submittal_json.reply_json(project.reply(**body), project))
+            case "GET", "grants":
+                return answer(200, authentication.grants())
             case "POST", "grants":
                 return answer(201, authentication.grant(**{"client": body.pop("client_id", "sandbox"), **body}))
             case "POST", "accounts":

@@ -44,10 +44,11 @@ def action(id_: str, fields: Iterable[str] = (), mandatory: Iterable[str] = (), 
 
 def item_json(item: Item, person: Person, rules: Switches) -> dict[str, Any]:
     """As GET items and GET item show it to that person."""
-    return {**_item(item, rules), "permittedActions": _item_actions(item, person)}
+    return {**plain_json(item, rules), "permittedActions": _item_actions(item, person)}
 
 
-def _item(item: Item, rules: Switches) -> dict[str, Any]:
+def plain_json(item: Item, rules: Switches) -> dict[str, Any]:
+    """What every caller is shown alike."""
     whose, court = submittals.in_court(item)
     return {
         "id": item.id,
@@ -197,7 +198,7 @@ def revision_json(item: Item, rules: Switches) -> dict[str, Any]:
                 "tasks": tasks,
             }
         )
-    shown = _item(item, rules)
+    shown = plain_json(item, rules)
     kept = {name: shown[name] for name in (*_REVISED, "revision") if name in shown}
     return {"itemId": item.id, **kept, "steps": steps, "tasks": [task for step in steps for task in step["tasks"]]}
 
@@ -323,7 +324,7 @@ def truth_json(item: Item, rules: Switches) -> dict[str, Any]:
     """For the control API: what no caller sees is there, too. `tasks`: their references, as journal and faults name them."""
     nobody = Person("", frozenset())
     step = item.active
-    shown = {**_item(item, rules), "steps": [step_json(item, each, nobody, rules) for each in item.steps]}
+    shown = {**plain_json(item, rules), "steps": [step_json(item, each, nobody, rules) for each in item.steps]}
     return {
         **shown,
         "round": item.round,

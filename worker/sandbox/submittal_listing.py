@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 from worker.sandbox.assumptions import Switches
 from worker.sandbox.exchange import Request
 from worker.sandbox.life import Refusal
-from worker.sandbox.submittal_json import item_json
-from worker.sandbox.submittals import DRAFT, VOID, Item, Person
+from worker.sandbox.submittal_json import plain_json
+from worker.sandbox.submittals import COMPANY, DRAFT, ROLE, USER, VOID, Item, Person, in_court
 
 MOST = 50
 """The greatest `limit` [ITEMS]."""
@@ -19,7 +19,7 @@ _TEXTS = (
     *("title", "statusId", "specId", "responseId", "typeId", "packageId", "stateId", "identifier", "leadTime", "revision", "manager"),
     *("managerType", "subcontractor", "subcontractorType", "createdBy", "id"),
 )
-_LISTS = ("ballInCourtUsers", "ballInCourtCompanies", "ballInCourtRoles", "watchers")
+_COURTS = {"ballInCourtUsers": USER, "ballInCourtCompanies": COMPANY, "ballInCourtRoles": ROLE}
 _DAYS = ("dueDate", "submitterDueDate", "managerDueDate", "requiredDate", "requiredApprovalDate", "requiredOnJobDate")
 _TIMES: Mapping[str, Callable[[Item], float | None]] = {
     "createdAt": lambda item: item.created_at,
@@ -30,7 +30,6 @@ _TIMES: Mapping[str, Callable[[Item], float | None]] = {
     "receivedFromReview": lambda item: item.received_from_review,
     "publishedDate": lambda item: item.published_at,
 }
-FILTERS = frozenset({*_TEXTS, *_LISTS, *_DAYS, *_TIMES, "reviewResponseId"})
 SORTABLE = frozenset({*_TEXTS, *_DAYS, *_TIMES, "respondedAt"}) - {"id"}
 
 
@@ -43,7 +42,7 @@ def listed(items: Sequence[Item], request: Request, person: Person, rules: Switc
     wanted: list[Callable[[Item], bool]] = []
     for name, value in request.query.items():
         if name.startswith("filter["):
-            one = _filter(name[7:].removesuffix("]"), value, person, rules)
+            one = _filter(name[7:].removesuffix("]"), value, rules)
             wanted += [one] if one else []
     if VOID not in request.query.get("filter[stateId]", "").split(",") and request.query.get("filter[statusId]") != "4":
         wanted.append(lambda item: item.state != VOID)
@@ -52,10 +51,10 @@ def listed(items: Sequence[Item], request: Request, person: Person, rules: Switc
     if text := request.query.get("search", "").lower():
         wanted.append(lambda item: text in item.title.lower() or text == (item.custom_identifier or "").lower())
     found = [item for item in items if all(fits(item) for fits in wanted)]
-    return _sorted(found, request.query.get("sort", ""), person, rules)
+    return _sorted(found, request.query.get("sort", ""), rules)
 
 
-def _filter(name: str, value: str, person: Person, rules: Switches) -> Callable[[Item], bool] | None:
+def _filter(name: str, value: str, rules: Switches) -> Callable[[Item], bool] | None:
     values = frozenset(value.split(","))
     if name in _TIMES:
         zone = _zone(rules.filter_zone)
@@ -63,23 +62,25 @@ def _filter(name: str, value: str, person: Person, rules: Switches) -> Callable[
         return lambda item: (at := _TIMES[name](item)) is not None and first <= datetime.fromtimestamp(at, zone).date().isoformat() <= last
     if name in _DAYS:
         first, last = _days(name, value)
-        return lambda item: first <= str(_shown(item, name, person, rules) or "") <= last
+        return lambda item: first <= str(_shown(item, name, rules) or "") <= last
     if name == "reviewResponseId":
         return lambda item: any(task.reply in values for step in item.steps for task in step.tasks)
     if name in {"id", "stateId"}:  # without the whole of the JSON: what is asked for most
         return lambda item: (item.id if name == "id" else item.state) in values
-    if name in _LISTS:
-        return lambda item: not values.isdisjoint(_ids(_shown(item, name, person, rules)))
+    if name in _COURTS:
+        return lambda item: not values.isdisjoint(in_court(item)[1].get(_COURTS[name], ()))
+    if name == "watchers":
+        return lambda item: not values.isdisjoint(_ids(_shown(item, name, rules)))
     if name in _TEXTS:
         none = name == "packageId" and "noPackage" in values
-        return lambda item: ((shown := _shown(item, name, person, rules)) is not None and str(shown) in values) or (none and shown is None)
+        return lambda item: ((shown := _shown(item, name, rules)) is not None and str(shown) in values) or (none and shown is None)
     if rules.unknown_filter == "ignored":
         return None
     raise BadQueryError(f"there is no filter[{name}]")  # (64)
 
 
-def _shown(item: Item, name: str, person: Person, rules: Switches) -> Any:
-    return item_json(item, person, rules)[name]
+def _shown(item: Item, name: str, rules: Switches) -> Any:
+    return plain_json(item, rules)[name]
 
 
 def _ids(rows: list[Any]) -> list[str]:
@@ -99,7 +100,7 @@ def _zone(name: str) -> tzinfo:
     return UTC if name == "UTC" else timezone(timedelta(hours=int(name.partition(":")[0])))
 
 
-def _sorted(items: list[Item], order: str, person: Person, rules: Switches) -> list[Item]:
+def _sorted(items: list[Item], order: str, rules: Switches) -> list[Item]:
     """By several, the first one first; rows that are equal stay in the order of their creation, also when it descends."""
     for part in reversed([part.strip() for part in order.split(",") if part.strip()]):
         name, _, way = part.partition(" ")
@@ -108,7 +109,7 @@ def _sorted(items: list[Item], order: str, person: Person, rules: Switches) -> l
                 continue
             raise BadQueryError(f"there is no sort by {part!r}")
         by = _TIMES.get(name)
-        keyed = [(by(item) if by else _shown(item, name, person, rules), item) for item in items]
+        keyed = [(by(item) if by else _shown(item, name, rules), item) for item in items]
         known = sorted((pair for pair in keyed if pair[0] is not None), key=lambda pair: pair[0], reverse=way == "desc")  # type: ignore[arg-type,return-value]
         items = [item for _, item in known] + [item for value, item in keyed if value is None]
     return items
