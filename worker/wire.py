@@ -28,6 +28,8 @@ EVENT_TYPE = "approval.requested"
 LABELS_BYTES = 4096
 REASON_CHARS = 1000
 EXCERPT_BYTES = 2048
+LATEST = 2.0**63
+"""The end of AMQP's timestamps. On Redis a timestamp is any number, and one of 400 digits is no float."""
 
 _FOREIGN = {
     "application/x-python-serialize": "pickled Python, which is never unpickled here",
@@ -179,7 +181,7 @@ def _unwrap(message: Incoming, door: Door) -> tuple[dict[str, Any], float | None
         raise _Refusal(f"{len(message.body)} bytes are too many: at most {door.max_bytes} (intake.max_bytes)", "size")
     value = _json(message.body)
     stamp = message.properties.get("timestamp")
-    issued = float(stamp) if isinstance(stamp, int | float) and stamp > 0 else None
+    issued = float(stamp) if isinstance(stamp, int | float) and 0 < stamp < LATEST else None
     task = message.headers.get("task")
     if task is not None:
         return _celery(value, task, message.headers, door), issued
