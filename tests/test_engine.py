@@ -55,6 +55,11 @@ class Upstream:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def speak(self, words: bytes) -> None:
+        """Say something that nobody asked for, on every connection."""
+        for one in self._open:
+            one.sendall(words)
+
     def close(self) -> None:
         self.over.set()
         self._socket.shutdown(socket.SHUT_RDWR)
@@ -206,6 +211,17 @@ def test_broken_answer(engine: Engine, how: str, kept: bool) -> None:
         got = outcome(engine, sending(server.url, deadline=0.3 if how == "silence" else 10.0))
         assert isinstance(got, InDoubt), got
         assert (server.posts, server.connections) == (1, 1)
+
+
+@pytest.mark.parametrize("status", [401, 429, 400])
+def test_words_that_nobody_asked_for(engine: Engine, status: int) -> None:
+    """What a server says on an idle connection is not the answer to the next POST: it would "prove" that this had no effect."""
+    with upstream(lambda one: one.sendall(GOOD)) as server, upstream(stall) as other:
+        assert isinstance(outcome(engine, looking(server.url)), Snapshot)
+        server.speak(b"HTTP/1.1 %d Words\r\ncontent-length: 0\r\n\r\n" % status)
+        assert isinstance(outcome(engine, looking(other.url)), Snapshot)  # by now the loop has heard them
+        assert isinstance(outcome(engine, sending(server.url)), Applied)
+        assert (server.posts, server.connections) == (1, 2)
 
 
 def test_silence_names_the_deadline(engine: Engine) -> None:

@@ -274,6 +274,19 @@ class _Failed(Exception):  # carries a fact from where it is known to where the 
         self.fact = fact
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Connections, none of which is used again when the server has said something on it that nobody asked for.
+
+    aiohttp would take that for the answer to the next request, and a 429 for the proof that an approval had no effect.
+    """
+
+    async def _get(self, key: Any, traces: Any) -> Any:
+        for protocol, _ in self._conns.get(key, ()):
+            if protocol.should_close:
+                protocol.close()
+        return await super()._get(key, traces)
+
+
 class _Wire(httpx.AsyncBaseTransport):
     """aiohttp's connections under httpx's values. An answer comes back read to its end and decoded, and the connection is free again."""
 
@@ -306,7 +319,7 @@ class _Wire(httpx.AsyncBaseTransport):
     def _session(self) -> aiohttp.ClientSession:
         """Made on the loop, when it is first used."""
         if self._made is None:
-            connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=KEEPALIVE, ssl=self._ssl)
+            connector = _Connector(limit=self._connections, keepalive_timeout=KEEPALIVE, ssl=self._ssl)
             # No cookies: one that was set for one grant would go out with the next. No environment: no proxy, no netrc. No time-outs but
             # the errand's deadline.
             self._made = aiohttp.ClientSession(
