@@ -8,6 +8,7 @@ class.
 """
 
 import asyncio
+import gzip
 import logging
 import socket
 import ssl
@@ -246,6 +247,17 @@ def test_answer_without_end(engine: Engine) -> None:
         assert isinstance(got, InDoubt)
         assert "TooLarge" in str(got.fact)
         assert server.posts == 1
+
+
+@pytest.mark.parametrize("encoding", ["gzip, gzip", "gzip\r\ncontent-encoding: gzip", "br"])
+def test_an_encoding_that_we_did_not_ask_for(engine: Engine, encoding: str) -> None:
+    """Compressed twice, 2 KiB are 1 GiB, and the whole of it in one piece: no such answer is decoded."""
+    body = gzip.compress(gzip.compress(TASK))
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: %s\r\ncontent-length: %d\r\n\r\n" % (encoding.encode(), len(body))
+    with upstream(lambda one: one.sendall(head + body)) as server:
+        got = outcome(engine, sending(server.url))
+        assert isinstance(got, InDoubt)
+        assert "gzip was asked for" in str(got.fact)
 
 
 def test_clean_answer(engine: Engine) -> None:

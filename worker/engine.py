@@ -69,6 +69,9 @@ SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 PIECE: Final = 16 * 1024
 """Bytes that are decompressed at a time: at most 16 MiB at gzip's best."""
 
+DECODED: Final = frozenset({"gzip", "deflate", "identity"})
+"""Encodings whose pieces stay that small. gzip is what we ask for; twice gzip makes 1 GiB of 2 KiB in one piece."""
+
 OF_THE_WIRE: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 """Headers that speak of the bytes on the wire; a connector gets the decoded ones."""
 
@@ -335,8 +338,12 @@ class _Wire(httpx.AsyncBaseTransport):
 def _decoded(headers: Sequence[tuple[bytes, bytes]], content: bytearray) -> bytearray:
     """A compressed answer, decoded piece by piece: a small one may become anything (a bomb). Raises what httpx's decoders do."""
     pieces = (bytes(content[at : at + PIECE]) for at in range(0, len(content), PIECE))
+    answer = httpx.Response(200, headers=list(headers), content=pieces)
+    encodings = answer.headers.get_list("content-encoding", split_commas=True)
+    if len(encodings) > 1 or encodings[0].strip().lower() not in DECODED:
+        raise httpx.DecodingError(f"content-encoding {', '.join(encodings)[:80]}: gzip was asked for")
     out = bytearray()
-    for part in httpx.Response(200, headers=list(headers), content=pieces).iter_bytes():
+    for part in answer.iter_bytes():
         out += part
         if len(out) > LARGEST_ANSWER:
             raise _TooLarge(f"more than {LARGEST_ANSWER} bytes")
