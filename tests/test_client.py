@@ -271,3 +271,9 @@ assert "worker" not in sys.modules and "celery" not in sys.modules
     done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["key"] == "k"
+
+
+def test_a_broker_of_no_known_kind_is_told_at_once_and_without_its_password():
+    with pytest.raises(ValueError, match="must begin with amqp://") as told:
+        Approvals("ampq://guest:hunter2@127.0.0.1//")
+    assert "hunter2" not in str(told.value)

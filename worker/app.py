@@ -221,5 +221,9 @@ def worker() -> Any:
 
 
 def beat() -> Any:
-    """Beat as a thread of this process, for `up`: on the in-process broker a beat process would tick for nobody."""
-    return EmbeddedService(app, thread=True)
+    """Beat as a thread of this process, for `up`: on the in-process broker a beat process would tick for nobody.
+
+    The setting `beat_scheduler` is read by `celery beat` only: here Celery's own scheduler would be made, which writes a file, and waits
+    for a broker that is away, at the end of the process, too.
+    """
+    return EmbeddedService(app, thread=True, scheduler_cls=Bell)

@@ -78,6 +78,8 @@ class Approvals:
     """
 
     def __init__(self, url: str, namespace: str = "approvals", *, timeout: float = 10.0) -> None:
+        if not url.startswith(("amqp://", "amqps://", "redis://", "rediss://", "memory://")):
+            raise ValueError("the broker's url must begin with amqp://, amqps://, redis://, rediss:// or memory://")
         self._url, self._timeout = url, timeout
         self._commands, self._exchange = f"{namespace}.commands", f"{namespace}.events"
         self._lock = threading.Lock()

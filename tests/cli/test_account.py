@@ -55,7 +55,7 @@ def test_saying_it_again_changes_nothing(desk):
 @pytest.mark.parametrize("verb", ["pause", "resume"])
 def test_an_account_that_the_settings_do_not_know(desk, verb):
     result = desk(verb, "nope")
-    assert (result.exit_code, "unknown account 'nope': careful, finance" in result.stderr) == (2, True)
+    assert (result.exit_code, "unknown account 'nope': the settings have careful, finance" in result.stderr) == (2, True)
 
 
 def test_what_is_on_its_way_is_told(desk):

@@ -143,8 +143,9 @@ def test_a_broker_that_is_away_is_a_sentence(desk, url):
     assert result.exit_code == 1
     assert result.stderr.startswith("approvals: the broker cannot be used")
     assert desk("health", "--ready").exit_code == 1
-    found = {f["check"]: f["verdict"] for f in desk.lines("doctor")}
-    assert found["broker"] == "FAIL"
+    found = {f["check"]: f for f in desk.lines("doctor")}
+    assert found["broker"]["verdict"] == "FAIL"
+    assert "127.0.0.1:1" in found["broker"]["detail"]
     assert "hunter2" not in result.stderr + desk("doctor").stdout + desk("config").stdout
 
 

@@ -51,7 +51,8 @@ def test_not_while_the_account_sends_nothing(desk, named):
     desk("pause", "finance", "--note", "audit")
     told = desk("verify", "--account", "finance", "--task", named, "--yes")
     assert told.exit_code == 1
-    assert "account finance sends nothing now, and verify acts upstream. account paused by" in told.stderr
+    assert "account finance sends nothing now (account paused by" in told.stderr
+    assert "first `approvals resume finance`" in told.stderr
     desk("resume", "finance")
     held = desk.config.read_text(encoding="utf-8").replace("[accounts.careful]\n", '[accounts.careful]\nwrites = "hold"\n')
     desk.config.write_text(held, encoding="utf-8")
@@ -60,9 +61,14 @@ def test_not_while_the_account_sends_nothing(desk, named):
 
 
 def test_not_on_a_task_that_submissions_wait_for(desk, named):
-    desk.submit(named)
-    told = desk("verify", "--account", "finance", "--task", named, "--yes")
-    assert (told.exit_code, "submissions for this task are open" in told.stderr) == (1, True)
+    """Nor on one that a person has to decide about. Decisions that have ended are in nobody's way."""
+    verify = ("verify", "--account", "finance", "--task", named)
+    assert desk.submit(named, "--key", "waits").exit_code == 0
+    told = desk(*verify, "--yes")
+    assert (told.exit_code, "is open for this task" in told.stderr) == (1, True)
+    desk("cancel", "waits")
+    told = desk(*verify, stdin="n\n")
+    assert (told.exit_code, "Go on?" in told.stderr) == (1, True)
 
 
 def test_no_such_task(desk):

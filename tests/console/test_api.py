@@ -121,7 +121,12 @@ REFUSED = {
         ("key: ", "account: is missing", "task: is missing", "action: is missing", "step: ", "not_after: ", "as_: unknown field"),
     ),
     "two keys": (422, json.dumps(DECISION).encode(), JSON | {"Idempotency-Key": "other"}, "the body says 'po-4711/2' and Idempotency-Key"),
-    "no such account": (422, json.dumps(DECISION | {"account": "x"}).encode(), JSON, "unknown account 'x': finance, legal"),
+    "no such account": (
+        422,
+        json.dumps(DECISION | {"account": "x"}).encode(),
+        JSON,
+        "unknown account 'x': the settings have finance, legal",
+    ),
     "which grant": (422, json.dumps(DECISION | {"as": None}).encode(), JSON, "say which grant with `as`"),
     "a form": (415, b"a=b", {"Content-Type": "application/x-www-form-urlencoded"}, "is not taken"),
     "nothing said": (415, b"{}", {}, "there is no content_type"),

@@ -17,7 +17,7 @@ def pin(house, task, step=1):
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
-        ({"account": "tower"}, "unknown account 'tower': finance"),
+        ({"account": "tower"}, "unknown account 'tower': the settings have finance"),
         ({"grant": "mallory"}, "unknown grant 'mallory': account finance has bob, jane"),
         ({"grant": ""}, "say which grant with `as`: account finance has bob, jane"),
         ({"action": "close"}, "unknown action 'close': workiva has approve, cancel, reject, restart, skip, submit"),

@@ -105,3 +105,14 @@ def test_everything_in_one_process_on_redis_killed_with_a_command_in_hand_takes_
         house.ends("after", "superseded", 60)
         assert [(e["step"], e["user"]) for task in (first, second) for e in upstream.journal(task)] == [(1, JANE)] * 2
         assert house["up"].stop(within=15.0) == 0
+
+
+@pytest.mark.parametrize("url", ["amqp://guest@127.0.0.1:1//", "redis://127.0.0.1:1/0"])
+def test_everything_in_one_process_ends_when_it_is_told_to_though_the_broker_never_came(tmp_path, upstream, namespace, url):
+    """And leaves nothing in its folder but the ledger: the beat in it is ours, which has no file, and waits for no broker."""
+    ledger = f"sqlite:///{tmp_path}/ledger.db"
+    with House(tmp_path, upstream.workiva_url, namespace=namespace, ledger=ledger, broker=url) as house:
+        house.run("up", [sys.executable, "-m", "worker", "up"]).ready("Cannot connect to", 60)
+        house["up"].ready("rings.lost", 60)
+        assert house["up"].stop(within=15.0) == 0
+        assert not list(tmp_path.glob("celerybeat*"))

@@ -22,13 +22,18 @@ def rehearsal(tmp_path):
         until(lambda: ENDS in up.text(), 60, "its greeting")
         house.env = {k: v for k, v in house.env.items() if not k.startswith("APPROVALS_")}  # another terminal
         yield house
-        assert up.stop() == 0
+        assert house["up"].stop() == 0
+
+
+def printed(house):
+    """The arguments of the lines that it says to type."""
+    lines = [line.split("#")[0] for line in house["up"].text().splitlines() if line.startswith("  approvals ")]
+    return [shlex.split(line)[1:] for line in lines]
 
 
 def test_the_lines_it_prints_do_what_they_say_with_the_account_s_own_rules(rehearsal):
     """Show, submit, resume: what is on hold waits until it is resumed, and nothing reaches the live account or its ledger."""
-    lines = [line.split("#")[0] for line in rehearsal["up"].text().splitlines() if line.startswith("  approvals ")]
-    show, submit, resume = (shlex.split(line)[1:] for line in lines)
+    show, submit, resume = printed(rehearsal)
     assert "step 1 ACTIVE" in rehearsal.approvals(*show).stdout
     dry = rehearsal.approvals(*submit[:-2], "--dry-run")
     assert (dry.returncode, "would wait: held" in dry.stdout) == (0, True)
@@ -41,3 +46,24 @@ def test_the_lines_it_prints_do_what_they_say_with_the_account_s_own_rules(rehea
     until(lambda: rehearsal.approvals(*submit[:2], "show", name).stdout.startswith(f"{name}  applied"), 60, "it to be applied")
     assert rehearsal.approvals(*submit[:2], "task", "list", "--mine").stdout.split("\t")[3] == "2/2"
     assert not rehearsal.folder.joinpath("live.db").exists()
+
+
+def test_the_next_run_has_tasks_of_its_own_and_the_lines_it_prints_work_again(rehearsal):
+    """The ledger remembers the run before; the simulated upstream does not. A decision on a task of then is none on a task of now."""
+    tasks = set()
+    for run in range(2):
+        if run:
+            rehearsal["up"].kill()
+            rehearsal.run("up", [sys.executable, "-m", "worker", "up", "--sandbox"])
+            until(lambda: ENDS in rehearsal["up"].text(), 60, "its greeting")
+        _show, submit, *resume = printed(rehearsal)  # in the second run there are no settings, and nothing is on hold
+        assert all(rehearsal.approvals(*line).returncode == 0 for line in resume)
+        assert rehearsal.approvals(*submit[:-1], "60").returncode == 0
+        tasks.add(submit[submit.index("--task") + 1])
+    assert len(tasks) == 2
+
+
+def test_two_in_one_folder_do_not_share_a_ledger(rehearsal):
+    second = rehearsal.approvals("up", "--sandbox")
+    assert (second.returncode, "another `approvals up --sandbox` runs in" in second.stderr) == (1, True)
+    assert rehearsal.approvals("--config", "var/sandbox.toml", "task", "list").returncode == 0

@@ -109,7 +109,8 @@ def _broker(s: Session) -> Iterator[Finding]:
     try:
         reached = within(BROKER_WITHIN, lambda: reach_broker(s.settings, BROKER_WITHIN / 2))
     except (OSError, TimeoutError) as exc:
-        yield Finding("broker", "FAIL", " ".join(str(exc).split()), "start it, or set broker.url; nothing is lost meanwhile")
+        detail = f"{s.settings.broker.url.redacted}: {' '.join(str(exc).split())}"
+        yield Finding("broker", "FAIL", detail, "start it, or set broker.url (host, user, password, vhost); nothing is lost meanwhile")
         return
     if reached is None:
         yield Finding("broker", "OK", "inside the process of `approvals up`: no server is needed")

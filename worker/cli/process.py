@@ -4,7 +4,9 @@ import json
 import socket
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -61,18 +63,34 @@ def console(s: Session) -> None:
 
 def _up_with_sandbox(s: Session) -> None:
     """A ledger, a namespace and an in-process broker of its own: what was meant for a live account must never go to a simulated one."""
+    from worker.sandbox.control import Sandbox
     from worker.sandbox.server import running_sandbox
     from worker.settings import load
     from worker.up import up as run
 
-    with running_sandbox(port=_free(SANDBOX_PORT)) as sandbox:
-        path = Path("var/sandbox.toml")
-        path.parent.mkdir(parents=True, exist_ok=True)
+    path = Path("var/sandbox.toml")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Only the ledger remembers the tasks of the run before: an id of theirs that came again would meet its old decisions.
+    upstream = Sandbox(made=time.time_ns())
+    with _alone(path.with_suffix(".lock")), running_sandbox(port=_free(SANDBOX_PORT), sandbox=upstream) as sandbox:
         path.write_text(sandboxed(s.settings, sandbox.workiva_url, path.parent.absolute()), encoding="utf-8")
         settings = load(path, env={})
         for line in _greeting(settings, sandbox, path):
             output.aside(line)
         sys.exit(run(settings))
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Two in one folder would share a ledger and answer for each other's tasks. The lock goes with the process, however that ends."""
+    import fcntl  # not on Windows
+
+    with path.open("w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Failure(f"another `approvals up --sandbox` runs in {Path.cwd()}: end it, or begin in another folder") from None
+        yield
 
 
 def sandboxed(settings: "Settings", url: str, directory: Path) -> str:

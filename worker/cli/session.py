@@ -57,7 +57,7 @@ def translated(exc: Exception) -> Failure | None:
         case SchemaMismatch():
             return Failure(str(exc))
         case LedgerDown():
-            return Failure(f"the ledger cannot be used: {_one_line(exc)}. See `ledger.url` in `approvals config`, and `approvals doctor`")
+            return Failure(f"the ledger cannot be used: {_one_line(exc)}. See `ledger.url` in `approvals config`")
         case ApprovalsError():
             return Failure(str(exc))
         case BrokenPipeError():
@@ -137,7 +137,7 @@ class Session:
         if name is None:
             raise Failure(f"say which account with --account: {', '.join(known)}", USAGE)
         if name not in known:
-            raise Failure(f"unknown account {name!r}: {', '.join(known)}", USAGE)
+            raise Failure(f"unknown account {name!r}: the settings have {', '.join(known)}", USAGE)
         return name
 
     @staticmethod

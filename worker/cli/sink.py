@@ -38,7 +38,7 @@ def list_(s: Session, as_json: bool) -> None:
 def replay(s: Session, name: str, missing: bool, since: float | None, as_json: bool) -> None:
     """Let events leave again, with the same ids: receivers drop what they know."""
     if name not in s.settings.sinks:
-        raise Failure(f"unknown sink {name!r}: {', '.join(sorted(s.settings.sinks)) or 'none is configured'}", USAGE)
+        raise Failure(f"unknown sink {name!r}: the settings have {', '.join(sorted(s.settings.sinks)) or 'none'}", USAGE)
     if not missing and since is None:
         raise Failure("say --missing, or --since when: replaying everything there ever was is seldom meant", USAGE)
     with s.ledger() as ledger:

@@ -70,7 +70,7 @@ def list_(s: Session, state: str | None, account: str | None, since: float | Non
         as_json,
         (as_object(x, held.get(x.account)) | ({} if as_json else {"age": age(now - x.accepted_at)}) for x in found),
         columns,
-        "no submission: `approvals submit` makes one",
+        "no such submission" if state or account or since is not None else "no submission: `approvals submit` makes one",
     )
     for name, why in held.items():
         if any(x.account == name and x.state in OPEN for x in found):

@@ -183,7 +183,9 @@ def _follow(rt: "Runtime", id_: str, patience: float, as_json: bool) -> int:
             break
         if not hinted and now - changed > HINT and found.state == "pending" and found.reason is None:
             hinted = True
-            output.aside("nothing happens yet: is a worker running? `approvals up` starts one")
+            output.aside(
+                "nothing happens yet: is a worker running (`approvals up` starts one)? `approvals doctor` tells what is in its way"
+            )
         time.sleep(min(pause, max(0.0, patience - (now - start))))
         pause = min(LONGEST_LOOK, pause * 1.3)
     said = f"{id_} {found.state}" + (f": {output.shown(found.reason)}" if found.reason else "")

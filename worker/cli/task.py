@@ -118,7 +118,7 @@ def show(s: Session, ref: str, account: str | None, grant: str | None, as_json: 
         acc = rt.accounts[name]
         who = s.grant(acc, grant) if grant or not acc.grants else min(acc.grants)
         found = seen(look(rt, acc, who, ref), ref)
-        ours = [x for x in rt.ledger.queries.listed(account=name, open_on=ref, limit=50) if x.task == ref]
+        ours = rt.ledger.queries.listed(account=name, task=ref, limit=50)
         grants = acc.grants
         realm = acc.connector.realm
     about = as_object(realm, found)

@@ -78,11 +78,12 @@ def _trial(s: Session, rt: "Runtime", acc: "Account", task: str, names: tuple[st
 def _may_act(s: Session, rt: "Runtime", acc: "Account", task: str) -> None:
     """Whoever said that nothing is to be sent means this, too; and a task that submissions wait for is not one to throw away."""
     from worker.cli.account import standstill
+    from worker.core.submission import ENDED
 
     if why := standstill(s, rt.ledger)(acc.name):
-        raise Failure(f"account {acc.name} sends nothing now, and verify acts upstream. {why}")
-    if any(x.task == task for x in rt.ledger.queries.listed(account=acc.name, open_on=task, limit=50)):
-        raise Failure("submissions for this task are open: it is no task to throw away. Name another one")
+        raise Failure(f"account {acc.name} sends nothing now ({why}), and verify acts upstream: first `approvals resume {acc.name}`")
+    if waits := [x.id for x in rt.ledger.queries.listed(account=acc.name, task=task, limit=50) if x.state not in ENDED]:
+        raise Failure(f"{waits[0]} is open for this task, so it is none to throw away. Name another one")
 
 
 def _confirm(trial: "Trial", account: str) -> None:

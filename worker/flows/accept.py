@@ -87,8 +87,8 @@ def check(rt: Runtime, command: Command) -> New | Rejected:
     """Whether the accounts know what the command asks for, and its pin is one of its task."""
     account = rt.accounts.get(command.account)
     if account is None:
-        known = ", ".join(sorted(rt.accounts)) or "none is configured"
-        return Rejected(f"unknown account {command.account!r}: {known}")
+        known = ", ".join(sorted(rt.accounts)) or "none"
+        return Rejected(f"unknown account {command.account!r}: the settings have {known}")
     if not command.grant and len(account.grants) == 1:
         command = replace(command, grant=next(iter(account.grants)))
     if command.grant not in account.grants:

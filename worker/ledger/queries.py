@@ -82,9 +82,9 @@ class Queries:
         account: str | None = None,
         since: float | None = None,
         limit: int = 200,
-        open_on: str | None = None,
+        task: str | None = None,
     ) -> Sequence[Listed]:
-        """The newest submissions, filtered. `open_on`: those of that task which are not ended."""
+        """The newest submissions, filtered."""
         t = tables.submissions
         where: list[sa.ColumnElement[bool]] = [sa.true()]
         if state:
@@ -93,8 +93,8 @@ class Queries:
             where.append(t.c.account == account)
         if since is not None:
             where.append(t.c.accepted_at >= since)
-        if open_on:
-            where.append(t.c.task == open_on)
+        if task:
+            where.append(t.c.task == task)
         return self._listed(sa.and_(*where), limit)
 
     def _listed(self, where: Any, limit: int) -> Sequence[Listed]:

@@ -89,13 +89,13 @@ class Stats:
 
 
 class Sandbox:
-    """Everything one sandbox consists of. `upstreams`: where each one is mounted."""
+    """Everything one sandbox consists of. `upstreams`: where each one is mounted. *made*: ids of tasks go on after that many."""
 
-    def __init__(self, *, clock: Clock = time.time, script: Script | None = None, cutoff: float = CUTOFF) -> None:
+    def __init__(self, *, clock: Clock = time.time, script: Script | None = None, cutoff: float = CUTOFF, made: int = 0) -> None:
         self.clock = Shifted(clock)
         self.script = script or Script()
         effects: list[Any] = []
-        self.workspace = Workspace(self.clock, journal=effects)
+        self.workspace = Workspace(self.clock, journal=effects, made=made)
         self.workiva = Workiva(self.workspace)
         self.project = Project(self.clock, journal=effects)
         self.autodesk = Autodesk(self.project)

@@ -59,15 +59,15 @@ def task_id(n: int) -> str:
 
 
 class Workspace:
-    """The truth. Every change of a task goes through `_put`, every effect into `journal`."""
+    """The truth. Every change of a task goes through `_put`, every effect into `journal`. *made*: ids go on after that many."""
 
-    def __init__(self, now: Clock, switches: Switches | None = None, journal: MutableSequence[Any] | None = None) -> None:
+    def __init__(self, now: Clock, switches: Switches | None = None, journal: MutableSequence[Any] | None = None, *, made: int = 0) -> None:
         self.now = now
         self.switches = switches or Switches()
         self.journal: MutableSequence[Any] = [] if journal is None else journal
         """May be another upstream's, too: then it is in the order in which things took place in both."""
         self.clients = {"sandbox": Client("sandbox", SANDBOX_USER)}
-        self._made = 0
+        self._made = made
         self.reset()
 
     def reset(self) -> None:
