@@ -42,6 +42,7 @@ class Upstream:
 
     def __init__(self, break_: Callable[[socket.socket], None]) -> None:
         self._break = break_
+        self.well = GOOD
         self.posts = 0
         self.connections = 0
         self.bytes = b""
@@ -104,7 +105,7 @@ class Upstream:
                         break
                     held = held[end + 4 + length :]
                     if not head.startswith(b"post"):
-                        one.sendall(GOOD)
+                        one.sendall(self.well)
                         continue
                     self.posts += 1  # the effect has happened
                     self._break(one)
@@ -751,6 +752,38 @@ def test_secrets_show_nowhere(caplog: pytest.LogCaptureFixture, tls: ssl.SSLCont
     grant = Grant("me", "s3cr3t-cl1ent")
     workiva = Workiva("http://x", grants={"jane": grant})
     assert "s3cr3t" not in f"{grant!r} {workiva!r} {workiva.credentials('jane')!r} {Token(SECRET, 1.0)!r}"
+
+
+TOKEN_ANSWER = b'{"access_token": "%s"}' % SECRET.encode()
+
+
+@pytest.mark.parametrize(
+    "words",
+    {
+        "a length that is too short": b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n" + TOKEN_ANSWER,
+        "no chunk": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + TOKEN_ANSWER,
+        "no head": TOKEN_ANSWER,
+        "half a head": b"HTTP/1.1 200 OK\r\nset-cookie: " + TOKEN_ANSWER + b"\x00\r\n\r\n",
+        "a head without an end": b"HTTP/1.1 200 OK\r\nset-cookie: " + TOKEN_ANSWER * 1000,
+    }.items(),
+    ids=lambda case: case[0],
+)
+def test_an_answer_that_cannot_be_parsed_is_not_quoted(engine: Engine, words: tuple[str, bytes]) -> None:
+    """aiohttp quotes what it stumbles over: of a token's answer that is the token, and a fact goes into reasons, events and logs."""
+    with upstream(says(words[1])) as server:
+        got = outcome(engine, looking("http://x", credentials=ClientCredentials(f"{server.url}/token", Grant("me", "s3cr3t"))))
+        assert got.fact.what == "token"
+        assert got.fact.text
+        assert SECRET not in str(got)
+
+
+def test_a_proxys_password_is_not_told(tls: ssl.SSLContext) -> None:
+    with upstream(says()) as server, closing(Engine(verify=tls, proxy=server.url.replace("://", f"://me:{SECRET}@"))) as engine:
+        server.well = b"HTTP/1.1 407 Who are you\r\ncontent-length: 0\r\n\r\n"
+        got = outcome(engine, sending("https://api.example.com"))
+        assert isinstance(got, Unsent)
+        assert "ClientHttpProxyError: 407, Who are you" in str(got.fact)
+        assert SECRET not in str(got)
 
 
 # ---------------------------------------------------------------- the bag

@@ -21,6 +21,7 @@ redirects, cookies, environment proxies and netrc we would only have to switch o
 """
 
 import asyncio
+import re
 import ssl
 import threading
 import time
@@ -71,6 +72,9 @@ PIECE: Final = 16 * 1024
 
 DECODED: Final = frozenset({"gzip", "deflate", "identity"})
 """Encodings whose pieces stay that small. gzip is what we ask for; twice gzip makes 1 GiB of 2 KiB in one piece."""
+
+QUOTED: Final = re.compile(r"""\n|\\n|\bb\\*['"]|\s\\*['"]""")
+"""Where a message of aiohttp goes over to quoting what it has read; it may stand in another's repr."""
 
 OF_THE_WIRE: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 """Headers that speak of the bytes on the wire; a connector gets the decoded ones."""
@@ -474,12 +478,18 @@ async def _converse(flow: Flow[T], exchange: Callable[[httpx.Request], Awaitable
 
 
 def _told(exc: BaseException) -> str:
-    """What an exception says and where it was raised, because a connector's bug shows nowhere else."""
+    """What an exception says and where it was raised, because a connector's bug shows nowhere else. Without what aiohttp quotes: the piece
+    of an answer that it cannot parse may be a token or a task, a proxy's address may hold its password.
+    """
+    text = str(exc)
+    if type(exc).__module__.startswith("aiohttp."):
+        text = f"{exc.status}, {exc.message}" if isinstance(exc, aiohttp.ClientResponseError) else text
+        text = QUOTED.split(text, maxsplit=1)[0]
     trace, place = exc.__traceback__, ""
     while trace is not None:
         place = f" ({trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno})"
         trace = trace.tb_next
-    said = f"{type(exc).__name__}: {exc}"[:250].replace("\x00", "\ufffd")  # neither NUL nor half a surrogate pair: no ledger holds them
+    said = f"{type(exc).__name__}: {text}"[:250].replace("\x00", "\ufffd")  # neither NUL nor half a surrogate pair: no ledger holds them
     return said.encode("utf-8", "replace").decode("utf-8") + place
 
 
