@@ -26,6 +26,12 @@ COLOURS: Final = {
     "FAIL": "bold red",
 }
 
+WORD: Final = 36
+"""Characters of the longest cell that is kept on one line (a UUID has as many), and of the narrowest column of prose."""
+
+GAP: Final = 3
+"""Characters between two columns."""
+
 Column = str | Callable[[Mapping[str, Any]], object]
 
 
@@ -68,18 +74,23 @@ def listing(json_: bool, objects: Iterable[Mapping[str, Any]], columns: Mapping[
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on a terminal. Cells are folded, never cut: ids are there to be copied."""
+    """A table on a terminal. Prose is folded, never cut; ids and times stay in one piece, because they are there to be copied: a terminal
+    that is too narrow for them wraps the lines itself.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in headings:
-        made.add_column(heading, overflow="fold")
+    made, needed = Table(box=box.SIMPLE_HEAD, pad_edge=False), 0
+    for heading, cells in zip(headings, zip(*rows, strict=True), strict=True):
+        longest = max(len(cell) for cell in (heading, *cells))
+        word = longest <= WORD and not any(" " in cell for cell in cells)
+        made.add_column(heading, overflow="fold", no_wrap=word)
+        needed += (longest if word else min(longest, WORD)) + GAP
     for row in rows:
         made.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
-    Console().print(made)
+    Console(width=max(Console().width, needed)).print(made)
 
 
 def document(json_: bool, value: Mapping[str, Any], lines: Iterable[str] | None = None) -> None:
