@@ -80,7 +80,12 @@ def test_no_such_task(desk):
 
 def test_ctrl_c_leaves_nothing_behind(desk, named):
     """A real process, interrupted when it has told of its first checks."""
-    command = [sys.executable, "-m", "worker", "--config", str(desk.config), "verify", "--account", "finance", "--task", named, "--yes"]
+    # Where the suite was started with SIGINT ignored (in the background, by nohup), its children would ignore it, too.
+    listening = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); runpy.run_module('worker', run_name='__main__')"
+    )
+    words = ["--config", str(desk.config), "verify", "--account", "finance", "--task", named, "--yes"]
+    command = [sys.executable, "-c", listening, *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=Path.cwd()) as process:
         assert process.stdout is not None
         for _ in range(3):
