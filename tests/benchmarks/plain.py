@@ -20,7 +20,7 @@ from kombu import Connection, Exchange
 from kombu.pools import producers
 
 POOLS = {"threads": 32, "gevent": 100}
-"""How many jobs a process has at work in each. More threads are slower (measured: 16, 32, 64)."""
+"""How many jobs a process has at work in each."""
 
 AT_WORK = max(POOLS.values())
 QUEUE = "plain.jobs"
