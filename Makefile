@@ -11,7 +11,7 @@ LOCKED := install --quiet --no-deps --no-compile --require-hashes
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format bench faults servers lock clean
+.PHONY: help demo up test check format bench faults door isolation webhooks servers lock clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 16
@@ -54,6 +54,15 @@ bench: .venv/development  ## measure throughput on this machine
 
 faults: .venv/development  ## kill and cut the parts while they work, and count the doubles
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+webhooks: .venv/development  ## events to five endpoints, four of them sick, while the worker is killed
+	@$(BIN)/python -m tests.webhooks $(ARGS)
+
+door: .venv/development  ## count what leaves where it arrives: never more than may, in any minute (about seven minutes)
+	@$(BIN)/python -m tests.benchmarks.door $(ARGS)
+
+isolation: .venv/development  ## nine accounts beside one that stalls: how long the nine wait (about three minutes)
+	@$(BIN)/python -m tests.benchmarks.isolation $(ARGS)
 
 servers:  ## RabbitMQ, Redis and PostgreSQL: with docker compose, else from the distribution's packages (needs root)
 	@if docker info >/dev/null 2>&1; then \

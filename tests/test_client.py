@@ -98,12 +98,14 @@ def test_what_is_submitted_is_the_command_that_intake_understands(url, namespace
         labels={"po": "4711"},
     )
     approvals.submit(**DECISION, key="po-4711/3", step=3, response="Approved as noted")
+    fields = {"managerDueDate": "2026-12-01", "leadTime": 2, "watchers": ["u1"], "specId": None}
+    approvals.submit(account="tower", task="I", action="transition", key="po-4711/4", state="sbc-2", fields=fields)
     intake = Intake(url, Door(namespace), accept, lambda _: pytest.fail("refused"))
-    while len(got) < 2:
+    while len(got) < 3:
         intake.run_once(5)
     intake.close()
     assert key == "po-4711/2"
-    first, second = got
+    first, second, third = got
     assert first == Command(
         key="po-4711/2",
         account="finance",
@@ -121,6 +123,7 @@ def test_what_is_submitted_is_the_command_that_intake_understands(url, namespace
     )
     assert (second.grant, second.step, second.response, second.wait_for_turn) == ("", 3, "Approved as noted", False)
     assert second.issued_at > first.issued_at
+    assert (third.action, third.state, third.fields) == ("transition", "sbc-2", fields)
 
 
 @pytest.mark.parametrize(

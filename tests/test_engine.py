@@ -15,7 +15,7 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -181,9 +181,18 @@ class Fixed:
         self._meanwhile()
         return Token(SECRET, 600.0)
 
+    def held(self):
+        return None
+
+    def refused(self, token):
+        pass
+
+
+SEEN = Snapshot("t1", "", "Awaiting Approval", awaiting=True, done=False, steps=())
+
 
 def sending(url: str, *, deadline: float = 10.0, credentials: Any = None, leave_by: float | None = None) -> Errand[Any]:
-    flow = Workiva(url).send(Order("t1", "approve", "fine [aw:7f3k9q]"))
+    flow = Workiva(url).send(Order("t1", "approve", "fine [aw:7f3k9q]"), SEEN)
     return Errand(flow, credentials, deadline, InDoubt, Unsent, leave_by)
 
 
@@ -322,6 +331,21 @@ def test_waiting_for_a_connection(tls: ssl.SSLContext) -> None:
         assert bag.take() == [("waits", Unsent(Fact("deadline")))]
         assert len(bag) == 1
     assert server.posts <= 1
+
+
+def test_a_bag_holds_no_more_than_it_leaves_free_for_the_others(tls: ssl.SSLContext) -> None:
+    """Without: one account that stalls holds all connections, and everybody else waits for its deadline."""
+    with closing(Engine(connections=36, verify=tls)) as engine, upstream(stall) as server, ExitStack() as stack:
+        bags = [stack.enter_context(engine.bag()) for _ in range(7)]
+        held = []
+        for bag in bags:
+            while bag.room(128):
+                bag.put(None, looking(server.url, deadline=30.0))
+            held.append(len(bag))
+        assert held == [16, 8, 4, 2, 1, 1, 1]
+        assert bags[0].room(16) == 0
+    with closing(Engine(connections=36, verify=tls)) as engine, engine.bag() as bag:
+        assert (bag.room(128), bag.room(5)) == (16, 5)
 
 
 class Clock:
@@ -561,7 +585,7 @@ class App:
         return outcome(self.engine, Errand(self.workiva.read("t1"), self.credentials, 5.0, Unknown, Unknown))
 
     def send(self) -> Any:
-        return outcome(self.engine, Errand(self.workiva.send(Order("t1", "approve")), self.credentials, 5.0, InDoubt, Unsent))
+        return outcome(self.engine, Errand(self.workiva.send(Order("t1", "approve"), SEEN), self.credentials, 5.0, InDoubt, Unsent))
 
     def settle(self) -> None:
         """Wait until the loop has nothing in hand."""
@@ -726,7 +750,7 @@ def test_token_endpoint_unreachable(engine: Engine) -> None:
         away = ClientCredentials(nobody_listens() + "/oauth2/token", Grant("me", "s3cr3t"))
         got = outcome(engine, sending(server.url, credentials=away))
         assert isinstance(got, Unsent)
-        assert got.fact.what == "token"
+        assert got.fact.what == "token unanswered"
         assert server.posts == 0
 
 
@@ -772,7 +796,7 @@ def test_an_answer_that_cannot_be_parsed_is_not_quoted(engine: Engine, words: tu
     """aiohttp quotes what it stumbles over: of a token's answer that is the token, and a fact goes into reasons, events and logs."""
     with upstream(says(words[1])) as server:
         got = outcome(engine, looking("http://x", credentials=ClientCredentials(f"{server.url}/token", Grant("me", "s3cr3t"))))
-        assert got.fact.what == "token"
+        assert got.fact.what == "token unanswered"
         assert got.fact.text
         assert SECRET not in str(got)
 

@@ -263,6 +263,8 @@ class TestProcesses:
     ("clean", "dirty"),
     [
         ({"client_secret": "[scrubbed]", "a": 1}, {"client_secret": "x", "a": 1}),
+        ({"assertion": "[scrubbed]", "code_verifier": "[scrubbed]"}, {"assertion": "x.y.z", "code_verifier": "x"}),
+        ("assertion=[scrubbed]&code_verifier=[scrubbed]&a=b", "assertion=x.y.z&code_verifier=x&a=b"),
         ([["Authorization", "[scrubbed]"], ["Accept", "*/*"]], [("Authorization", "x"), ("Accept", "*/*")]),
         ("Bearer [scrubbed]", "Bearer abc.def-ghi"),
         ("amqp://[scrubbed]@host/", "amqp://user:pass@host/"),

@@ -12,7 +12,8 @@ from worker.wire import Door, Refused, parse, rejected, safe
 
 NOW = 1_800_000_000.0
 PLAIN = {"key": "po-1", "account": "finance", "as": "jane", "task": "T1", "action": "approve", "step": 2}
-DOOR = Door("staging", 16384)
+DOOR = Door("staging", 65536)
+FIELDS = {"managerDueDate": "2026-12-01", "leadTime": 1.5, "isPrivate": False, "watchers": ["u1", "u2"], "specId": None}
 
 
 def message(body, content_type="application/json", headers=None, **properties):
@@ -79,12 +80,17 @@ TAKEN = {
         ),
         command(pin="p", response="Approved", comment="a\nb", wait_for_turn=True, requested_by="erp", labels={"po": "1"}),
     ),
+    "a transition": (
+        message({**PLAIN, "step": None, "action": "transition", "state": "sbc-2", "fields": FIELDS}),
+        command(step=None, action="transition", state="sbc-2", fields=FIELDS),
+    ),
+    "Celery's transition": (celery({**PLAIN, "state": "sbc-2", "fields": FIELDS}), command(state="sbc-2", fields=FIELDS)),
 }
 
 REFUSED = {
     "malformed": (message(b'{"key": '), "not JSON: Expecting value at line 1 column 9"),
     "empty": (message(b""), "not JSON"),
-    "too large": (message({**PLAIN, "comment": "x" * 20000}), "bytes are too many: at most 16384 (intake.max_bytes)"),
+    "too large": (message({**PLAIN, "comment": "x" * 70000}), "bytes are too many: at most 65536 (intake.max_bytes)"),
     "pickled": (message(pickle.dumps(PLAIN), "application/x-python-serialize"), "never unpickled here"),
     "yaml": (message(b"key: po-1", "application/x-yaml"), "YAML): send JSON with content_type application/json"),
     "no content type": (message(PLAIN, None), "there is no content_type: send JSON"),
@@ -118,6 +124,16 @@ REFUSED = {
         message({**PLAIN, "labels": {str(n): "é" * 600 for n in range(4)}}),
         "labels: must not be longer than 4096 bytes",
     ),
+    "fields over 16 KiB": (message({**PLAIN, "fields": {"a": "x" * 17000}}), "fields: must not be longer than 16384 bytes"),
+    "fields that are a list": (message({**PLAIN, "fields": ["a"]}), "fields: must be a valid dictionary"),
+    "a field that is an object": (message({**PLAIN, "fields": {"a": {"b": 1}}}), "fields.a: must be text, a number, true, false, null"),
+    "a field that is a list of more than text": (message({**PLAIN, "fields": {"a": [1]}}), "fields.a: must be text, a number"),
+    "a field that is no number any more": (message(b'{"fields": {"a": 1e999}}'), "fields.a: must be a number of less than 16 digits"),
+    "a field that readers take for another number": (message({**PLAIN, "fields": {"a": 2**53}}), "fields.a: must be a number of less"),
+    "a field with a NUL": (message({**PLAIN, "fields": {"a": ["b\0"]}}), "fields.a: must not hold control characters"),
+    "a field with half a surrogate pair": (message({**PLAIN, "fields": {"a": "\ud800"}}), "fields.a: must be text that UTF-8 can hold"),
+    "a field without a name": (message({**PLAIN, "fields": {" ": 1}}), "fields. : must be one line that says something"),
+    "a state of two lines": (message({**PLAIN, "state": "sbc\n2"}), "state: must be one line"),
     "labels that are no text": (message({**PLAIN, "labels": {"n": 1}}), "labels.n: must be a valid string"),
     "an event called JSON": (message(event()), "this looks like a CloudEvent"),
     "another event": (message(event(type="order.paid"), "application/cloudevents+json"), "type: must be 'approval.requested'"),

@@ -20,7 +20,7 @@ Read in this order:
 Arrows point down only, and the contracts in ``pyproject.toml`` hold them to it:
 
     cli | tasks  >  up  >  console  >  app | intake  >  bootstrap | health  >  flows | verify
-        >  engine | upstreams | ledger | sinks | wire | rings  >  core  >  errors | broker
+        >  engine | upstreams | ledger | sinks | wire | rings | catalogue  >  core  >  errors | broker
 
 Words:
 

@@ -31,7 +31,7 @@ TICK = 1.0
 queries."""
 
 CONCURRENCY = 16
-"""Threads for turns. A turn waits for the network most of its time; each account and each sink needs one, and one is for the tick."""
+"""Threads for turns, at least. A turn waits for the network most of its time."""
 
 
 before_close: list[Callable[[], object]] = []
@@ -68,6 +68,13 @@ def runtime() -> Runtime:
         return _made[0]
 
 
+def concurrency(s: Settings) -> int:
+    """Threads for turns. A shard has one turn at a time in a process, so that with one for each, one for the tick and one for the tokens,
+    no stalled endpoint and no slow upstream keeps another waiting.
+    """
+    return max(CONCURRENCY, 2 * len(s.accounts) + len(s.sinks) + 2)
+
+
 def celery_settings() -> dict[str, Any]:
     """Read by Celery when it first needs a setting. The arguments for each are in docs/decisions/celery.md."""
     names = Names(settings().namespace)
@@ -89,7 +96,7 @@ def celery_settings() -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "worker_send_task_events": False,
-        "worker_concurrency": CONCURRENCY,
+        "worker_concurrency": concurrency(settings()),
         "worker_pool": "threads",
         "worker_enable_remote_control": False,
         "broker_transport_options": transport_options(url),

@@ -96,6 +96,8 @@ class Approvals:
         pin: str | None = None,
         step: int | None = None,
         response: str | None = None,
+        state: str | None = None,
+        fields: Mapping[str, str | float | bool | Sequence[str] | None] | None = None,
         comment: str | None = None,
         issued_at: datetime | str | None = None,
         not_before: datetime | str | None = None,
@@ -107,8 +109,9 @@ class Approvals:
         """Publish one decision; its key. Raises NoSuchQueue, NotConnected, NotConfirmed; ValueError for what no intake would accept.
 
         *key* is your own name for the decision, for example `"po-4711/2"`; none is made up here: a retry would make up another one.
-        *issued_at* is when it was decided, else now: give it where you submit later than that, or again. Times are aware datetimes, or
-        texts with an offset.
+        *response* is the label or the id of one of the upstream's own responses, where it has such; *state* where a transition leads, and
+        *fields* what that asks for. *issued_at* is when it was decided, else now: give it where you submit later than that, or again. Times
+        are aware datetimes, or texts with an offset.
         """
         if not key:
             raise ValueError(
@@ -128,6 +131,8 @@ class Approvals:
             "pin": pin,
             "step": step,
             "response": response,
+            "state": state,
+            "fields": dict(fields or {}),
             "comment": comment,
             "issued_at": _time("issued_at", issued_at or datetime.now(UTC)),
             "not_before": _time("not_before", not_before),

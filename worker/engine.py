@@ -11,7 +11,8 @@ E3  The gate (A11): past `leave_by`, or past the deadline, on a clock that goes 
 E4  A body is given once. A transport that asks again (aiohttp repeats idempotent methods on a dead keep-alive; POST is not among them) gets
     an exception, and the first time counts.
 E5  One deadline for the whole exchange: token, pool, connection, body, answer, decoding. It counts from `Bag.put`.
-E6  Tokens are fetched before the request, one fetch at a time for each grant. A fetch that fails is `unsent`.
+E6  Tokens are fetched before the request, one fetch at a time for each grant. A fetch that fails is `unsent`. A token that is held
+    elsewhere is asked for at each request and never kept here: who holds it hears of a 401.
 E7  Every errand is answered once, whatever is raised, unless its bag was left.
 
 The limit: a pause between the gate and `send(2)` cannot be fenced by any client. That is what `slack` in A4 is for.
@@ -22,12 +23,14 @@ redirects, cookies, environment proxies and netrc we would only have to switch o
 
 import asyncio
 import re
+import socket
 import ssl
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -35,6 +38,7 @@ from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 import aiohttp
 import httpx
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from worker import __version__
@@ -49,10 +53,24 @@ except ImportError:  # it is not there on every platform
     from asyncio import new_event_loop
 
 T = TypeVar("T")
+Guard = Callable[[str], str | None]
+"""An address -> what speaks against connecting to it; None: nothing."""
+
+Resolver = Callable[[], AbstractResolver]
+"""Makes a resolver, on the loop."""
+
 Flow = Generator[httpx.Request, httpx.Response, T]
 
 LARGEST_ANSWER: Final = 8 * 1024 * 1024
 """Bytes after decoding. A page of 500 tasks is below 3 MiB; what is larger is a mistake, or a compressed bomb."""
+
+CONNECTIONS: Final = 288
+"""At a time. An eighth is left for what asks for no room: tokens, the first errand of each bag. With 252 to share, one bag that stalls may
+hold 126, all that a shard may have in flight; the files that a process may open, often 1024, are enough for a few such engines."""
+
+NAMES: Final = 32
+"""Host names that are looked up at a time. The system's resolver takes a thread for half a minute at worst, and the loop's own executor has
+six on a small machine."""
 
 KEEPALIVE: Final = 5.0
 """Seconds an idle connection is kept. A server that closes one just as we write costs an `InDoubt` and its quiet period, so it is short;
@@ -109,6 +127,14 @@ class Credentials(Protocol):
 
     def fetch(self) -> Flow[Any]:
         """Returns a `Token`, or the `Fact` that speaks against it."""
+        ...
+
+    def held(self) -> Token | Fact | None:
+        """The token, or what speaks against it, where it is held elsewhere; None where it is to be fetched, and kept here."""
+        ...
+
+    def refused(self, token: Any) -> None:
+        """The upstream answered 401 to *token*, which is held elsewhere."""
         ...
 
 
@@ -238,9 +264,9 @@ class _Tokens:
             async with asyncio.timeout(TOKEN_DEADLINE):
                 got: Token | Fact = await self._converse(credentials.fetch())
         except TimeoutError:
-            got = Fact("token", text=f"no answer within {TOKEN_DEADLINE:g} s")
+            got = Fact("token unanswered", text=f"not within {TOKEN_DEADLINE:g} s")
         except Exception as exc:  # noqa: BLE001  # E7
-            got = Fact("token", text=_told(exc))
+            got = Fact("token unanswered", text=_told(exc))
         finally:
             grant.fetching = None
         if isinstance(got, Fact):
@@ -294,29 +320,66 @@ class _Connector(aiohttp.TCPConnector):
         return await super()._get(key, traces)
 
 
-class _Wire(httpx.AsyncBaseTransport):
-    """aiohttp's connections under httpx's values. An answer comes back read to its end and decoded, and the connection is free again."""
+class _Forbidden(OSError):
+    """The guard refuses an address. An OSError, so that a name's other addresses are tried."""
 
-    def __init__(self, connections: int, verify: ssl.SSLContext, proxy: str | None) -> None:
+
+class _Wire(httpx.AsyncBaseTransport):
+    """aiohttp's connections under httpx's values. An answer comes back read to its end and decoded, and the connection is free again.
+
+    With a *guard* each address is asked about in the moment a socket for it is made, and the socket connects to just that address: a name
+    that leads elsewhere the second time is met by the same question. With *excerpt* only so many bytes of an answer are read, as they are.
+    """
+
+    def __init__(
+        self,
+        connections: int,
+        verify: ssl.SSLContext,
+        proxy: str | None,
+        guard: Guard | None,
+        resolver: Resolver | None,
+        excerpt: int | None,
+    ) -> None:
         self._connections, self._ssl, self._proxy = connections, verify, proxy
+        self._guard, self._resolver, self._excerpt = guard, resolver, excerpt
         self._made: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """One request, one answer. Raises whatever aiohttp does."""
         body = request.stream if isinstance(request.stream, _Body) else request.content or None
         url = URL(str(request.url), encoded=True)  # as the connector wrote it: yarl would turn %2E%2E in a path into ..
-        async with self._session().request(
-            request.method, url, headers=request.headers, data=body, allow_redirects=False, proxy=self._proxy
-        ) as answer:
-            content = bytearray()
-            async for part in answer.content.iter_any():
-                content += part
-                if len(content) > LARGEST_ANSWER:
-                    raise _TooLarge(f"more than {LARGEST_ANSWER} bytes")
-        if "content-encoding" in answer.headers:
+        try:
+            async with self._session().request(
+                request.method, url, headers=request.headers, data=body, allow_redirects=False, proxy=self._proxy
+            ) as answer:
+                content = await self._read(answer)
+        except aiohttp.ClientConnectorError as exc:
+            if isinstance(exc.os_error, _Forbidden):
+                raise _Failed(Fact("address refused", text=str(exc.os_error))) from exc
+            raise
+        if "content-encoding" in answer.headers and self._excerpt is None:
             content = _decoded(answer.raw_headers, content)
         headers = [(name, value) for name, value in answer.raw_headers if name.lower() not in OF_THE_WIRE]
         return httpx.Response(answer.status, headers=headers, content=bytes(content), request=request)
+
+    async def _read(self, answer: aiohttp.ClientResponse) -> bytearray:
+        """The body, or its beginning: then the connection is not used again."""
+        content, most = bytearray(), LARGEST_ANSWER if self._excerpt is None else self._excerpt
+        async for part in answer.content.iter_any():
+            content += part
+            if len(content) > most:
+                if self._excerpt is None:
+                    raise _TooLarge(f"more than {LARGEST_ANSWER} bytes")
+                answer.close()
+                return content[:most]
+        return content
+
+    def _socket(self, info: tuple[Any, ...]) -> socket.socket:
+        """A socket for an address that the guard has nothing against."""
+        family, kind, protocol, _, address = info
+        if self._guard is not None and (why := self._guard(str(address[0]))):
+            raise _Forbidden(why)
+        return socket.socket(family, kind, protocol)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -326,7 +389,14 @@ class _Wire(httpx.AsyncBaseTransport):
     def _session(self) -> aiohttp.ClientSession:
         """Made on the loop, when it is first used."""
         if self._made is None:
-            connector = _Connector(limit=self._connections, keepalive_timeout=KEEPALIVE, ssl=self._ssl)
+            connector = _Connector(
+                limit=self._connections,
+                keepalive_timeout=KEEPALIVE,
+                ssl=self._ssl,
+                resolver=self._resolver() if self._resolver else None,
+                socket_factory=self._socket if self._guard else None,
+                use_dns_cache=self._guard is None,  # who moves an endpoint is followed at once
+            )
             # No cookies: one that was set for one grant would go out with the next. No environment: no proxy, no netrc. No time-outs but
             # the errand's deadline.
             self._made = aiohttp.ClientSession(
@@ -358,27 +428,34 @@ class Engine:
     """One event loop in one daemon thread, one pool of connections, one TLS context, one cache of tokens.
 
     `connections`: at most so many at a time, all upstreams together. `verify`: a TLS context with roots of one's own. `proxy`: used for
-    everything, and only if given; the environment is never asked. `transport`: one's own instead of aiohttp's, as long as it pulls each
-    body from the request's stream and never repeats one.
+    everything, and only if given; the environment is never asked. `guard`: asked about each address before it is connected to; `resolver`:
+    one's own, made on the loop; `excerpt`: bytes of an answer that are read, the rest is left. `transport`: one's own instead of aiohttp's,
+    as long as it pulls each body from the request's stream and never repeats one.
     """
 
     def __init__(
         self,
         *,
-        connections: int = 256,
+        connections: int = CONNECTIONS,
         clock: Callable[[], float] = boottime,
         verify: ssl.SSLContext | None = None,
         proxy: str | None = None,
+        guard: Guard | None = None,
+        resolver: Resolver | None = None,
+        excerpt: int | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.clock = clock
         self.closed = False
         self.loop = new_event_loop()
+        self.loop.set_default_executor(ThreadPoolExecutor(NAMES, "names"))
         self._connections = connections
         self._ssl = verify or httpx.create_ssl_context()  # once: loading the roots costs 19 ms
-        self._transport = transport or _Wire(connections, self._ssl, proxy)
+        self._transport = transport or _Wire(connections, self._ssl, proxy, guard, resolver, excerpt)
         self._tokens = _Tokens(lambda flow: _converse(flow, self._exchange), clock)
         self._bags: weakref.WeakSet[Bag] = weakref.WeakSet()
+        self._shared = connections - connections // 8
+        self._inside, self._counting = 0, threading.Lock()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
@@ -390,6 +467,15 @@ class Engine:
         bag = Bag(self)
         self._bags.add(bag)
         return bag
+
+    def count(self, more: int) -> None:
+        """So many more are in flight, all bags together."""
+        with self._counting:
+            self._inside += more
+
+    def free(self) -> int:
+        """Connections that nobody holds, of those that are shared."""
+        return self._shared - self._inside
 
     def close(self) -> None:
         """End everything. What is still in flight is answered by E1, so that nobody waits for ever; then the connections are closed."""
@@ -438,7 +524,8 @@ class Engine:
 
     async def _authorised(self, request: httpx.Request, gate: Gate, credentials: Credentials) -> httpx.Response:
         """One exchange with the grant's token in the header (E6)."""
-        token = await self._tokens.get(credentials)
+        held = credentials.held()
+        token = await self._tokens.get(credentials) if held is None else held
         if isinstance(token, Fact):
             raise _Failed(token)
         request.headers["authorization"] = f"Bearer {token.value}"
@@ -448,7 +535,10 @@ class Engine:
             # A library may quote the header that it dislikes.
             fact = gate.fact(exc)
             raise _Failed(replace(fact, text=fact.text and fact.text.replace(token.value, "…"))) from None
-        self._tokens.answered(credentials, token, answer.status_code)
+        if held is None:
+            self._tokens.answered(credentials, token, answer.status_code)
+        elif answer.status_code == 401:
+            credentials.refused(token)
         return answer
 
     async def _exchange(self, request: httpx.Request, gate: Gate | None = None) -> httpx.Response:
@@ -518,15 +608,24 @@ class Bag:
 
     def __exit__(self, *exc: object) -> None:
         self._left = True
+        self._engine.count(-self._inside)
         self._inside = 0
         done = threading.Event()
         if self._on_loop(self._abandon, done):
             while not done.wait(1.0) and not self._engine.closed:
                 pass
 
+    def room(self, most: int) -> int:
+        """How many more may be put now, of *most* in all. A bag holds no more than it leaves free for the others: whoever stalls delays
+        them by no more than that share, and one errand each may always be on its way.
+        """
+        share = (self._engine.free() - self._inside) // 2
+        return max(0, min(most - self._inside, share if self._inside else max(1, share)))
+
     def put(self, tag: Hashable, errand: Errand[Any]) -> None:
         """Start an errand; its answer comes out with *tag*. Its deadline counts from now."""
         self._inside += 1
+        self._engine.count(1)
         self._new.append((tag, errand, Gate(self._engine.clock, errand.deadline, errand.leave_by)))
         if not self._woken:  # one wake-up of the loop for a whole row of puts
             self._woken = True
@@ -544,6 +643,7 @@ class Bag:
         except Empty:
             pass  # no more are ready
         self._inside -= len(wave)
+        self._engine.count(-len(wave))
         return wave
 
     def start(self) -> None:

@@ -11,10 +11,12 @@ The limit: only what can be seen without a network is checked here. Whether a gr
 
 import os
 import re
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -23,10 +25,12 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     PlainSerializer,
     SecretStr,
     StringConstraints,
+    Tag,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -127,6 +131,32 @@ def _split(value: str) -> SplitResult | None:
         return None
 
 
+def _endpoint(value: object) -> Url:
+    if not isinstance(value, str):
+        raise PydanticCustomError("address", "must be an address that begins with https://")
+    _http(value)
+    if "#" in value or not value.isascii() or not value.isprintable() or " " in value:
+        raise PydanticCustomError("address", "must be written as it is sent: ASCII, without spaces and without #")
+    return Url(value)
+
+
+def _cidr(value: str) -> str:
+    try:
+        ip_network(value)
+    except ValueError:
+        raise PydanticCustomError("network", "must be a network or an address, for example 10.1.0.0/16") from None
+    return value
+
+
+def _is_whsec(value: str) -> bool:
+    """Whether it is a secret of Standard Webhooks 1.0.0."""
+    prefix, _, key = value.partition("_")
+    try:
+        return prefix == "whsec" and 24 <= len(b64decode(key, validate=True)) <= 64
+    except ValueError:
+        return False
+
+
 def _zone(value: str) -> str:
     try:
         ZoneInfo(value)
@@ -169,12 +199,42 @@ def _dsn(value: object) -> Url:
     return Url(value)
 
 
+def _project(value: str) -> str:
+    if value[:2] in {"b.", "B."}:
+        raise PydanticCustomError("project", "must stand without the b. in front, which Data Management alone puts there")
+    if not re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", value):
+        raise PydanticCustomError("project", "must be a UUID, for example 9eae7d59-1469-4389-bfb2-4114e2ba5545")
+    return value.lower()
+
+
+def _rsa(file: Path) -> Path:
+    """Read once here, so that a worker does not start that could not sign. Nothing of what stands in it is told."""
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        pem = file.read_bytes()
+    except OSError as unreadable:
+        raise PydanticCustomError("key_file", "cannot be read: {why}", {"why": unreadable.strerror or "no such file"}) from None
+    try:
+        key = load_pem_private_key(pem, None)
+    except Exception:  # noqa: BLE001  the library raises many, and their words may quote the key
+        key = None
+    if not isinstance(key, RSAPrivateKey):
+        raise PydanticCustomError("key_file", "must hold an RSA private key as PEM, without a password")
+    return file
+
+
 Seconds = Annotated[float, BeforeValidator(seconds), PlainSerializer(written)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 Filled = Annotated[str, StringConstraints(min_length=1)]
 HttpUrl = Annotated[str, AfterValidator(_http)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Bind = Annotated[str, AfterValidator(_bind)]
+ProjectId = Annotated[str, AfterValidator(_project)]
+Cidr = Annotated[str, AfterValidator(_cidr)]
+RsaKeyFile = Annotated[Path, AfterValidator(_rsa)]
+Secret = Annotated[SecretStr, Field(min_length=1)]
 _shown = PlainSerializer(lambda url: Url(url).redacted)
 LedgerUrl = Annotated[Url, _address("sqlite", "postgresql+psycopg"), _shown]
 BrokerUrl = Annotated[Url, _address("memory", "amqp", "amqps", "redis", "rediss"), _shown]
@@ -190,12 +250,23 @@ class _Section(BaseModel):
     )
 
 
+SHORTEST_KEY = 32
+"""Characters. A key is as good as what it was made of: `openssl rand -hex 32` makes 64, of 256 bits."""
+
+
 class Ledger(_Section):
     """The SQL database that is the only truth."""
 
     url: LedgerUrl = Url("sqlite:///var/approvals.db")
     encryption_keys: Annotated[tuple[SecretStr, ...], BeforeValidator(_listed)] = ()
     """Newest first. Empty: a key file beside an SQLite database, made at first use."""
+
+    @field_validator("encryption_keys")
+    @classmethod
+    def _long(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(key.get_secret_value()) < SHORTEST_KEY for key in keys):
+            raise PydanticCustomError("key", "each must have at least {n} characters (openssl rand -hex 32 makes one)", {"n": SHORTEST_KEY})
+        return keys
 
 
 class Broker(_Section):
@@ -206,50 +277,78 @@ class Broker(_Section):
     """Redis only: a command handed to an intake that did not answer for it comes again after this time."""
 
 
-class Grant(_Section):
+class _Grant(_Section):
     """One user's authorisation in an account. It acts as exactly one upstream user."""
 
     client_id: Filled
-    client_secret: SecretStr = Field(min_length=1)
     acts_as: Filled
 
 
-class Account(_Section):
-    """One Workiva workspace: it owns the feed, the budget, the breaker. Every time is in seconds."""
+class ClientCredentials(_Grant):
+    """Workiva: the client is bound to its user."""
 
-    kind: Literal["workiva"]
-    base_url: HttpUrl = "https://api.app.wdesk.com"
-    api_version: Literal["2026-01-01", "2022-01-01"] = "2026-01-01"
-    workspace: str = ""
-    """Accounts of one host that name the same workspace share its tasks. Empty: a workspace of its own."""
+    flow: ClassVar[str] = "client_credentials"
+    client_secret: Secret
+
+
+class RefreshToken(_Grant):
+    """Autodesk: what a user consented to once, by `approvals login`, and what is kept renewed in the ledger."""
+
+    flow: Literal["refresh_token"] = "refresh_token"
+    client_secret: Secret | None = None
+    """None: a public app, which proves itself by PKCE alone."""
+
+
+class ServiceAccount(_Grant):
+    """Autodesk: a user that is no person, and signs for itself."""
+
+    flow: Literal["service_account"]
+    client_secret: Secret
+    service_account_id: Filled
+    key_id: Filled
+    private_key_file: RsaKeyFile
+
+
+FEWEST = 10
+"""Requests a minute. With fewer, the six that may leave at once would be most of a minute's."""
+
+
+class _Account(_Section):
+    """What every account has. It owns the feed, the budget, the breaker. Every time is in seconds."""
+
+    kind: str
+    base_url: HttpUrl
     writes: Literal["on", "hold"] = "on"
     when_exposed: Literal["once", "park", "resend"] = "once"
     mark: Literal["comment", "off"] = "comment"
     request_deadline: Seconds = _in("25s")
     lease: Seconds = _in("30s")
-    upstream_cutoff: Seconds = _in("29s")
+    upstream_cutoff: Seconds
     slack: Seconds = _in("20s")
     expires_after: Seconds = _in("7d")
+    due_soon: Seconds = _in("24h")
+    """Before a due date, `task.due_soon` is told. "0s": never."""
     timezone: Zone = "UTC"
-    grants: dict[Name, Grant] = Field(default_factory=dict)
+    requests_per_minute: int = 0
+    """0: the figure that the upstream publishes; where it publishes none, the rate is found."""
 
     @property
     def quiet_period(self) -> float:
         """How long after a claim nothing that it sent can still take effect, in seconds."""
         return self.lease + self.upstream_cutoff + self.slack
 
-    @field_validator("kind", mode="before")
-    @classmethod
-    def _known(cls, value: object) -> object:
-        if value == "autodesk":
-            raise PydanticCustomError("later", "autodesk comes with a later release; this one speaks to workiva")
-        return value
-
     @field_validator("request_deadline", "lease", "expires_after")
     @classmethod
     def _positive(cls, value: float) -> float:
         if value <= 0:
             raise PydanticCustomError("positive", "must be longer than nothing")
+        return value
+
+    @field_validator("requests_per_minute")
+    @classmethod
+    def _enough(cls, value: int) -> int:
+        if value < 0 or 0 < value < FEWEST:
+            raise PydanticCustomError("too_few", "must be 0, or at least {least}", {"least": FEWEST})
         return value
 
     @field_validator("lease")
@@ -263,20 +362,131 @@ class Account(_Section):
         return lease
 
 
-class Sink(_Section):
-    """A way out for events: a topic exchange of the broker."""
+def _which(key: str, *names: str, default: str | None = None) -> Discriminator:
+    """A section's *key* says which model it is. What is wrong with the key is told at the key, in plain words."""
+
+    def tag(section: object) -> str:
+        # what is no table at all is refused by whichever model
+        return f"[{section.get(key, default) if isinstance(section, dict) else getattr(section, key, names[0])}]"
+
+    return Discriminator(tag, custom_error_type=key, custom_error_message=f"must be {' or '.join(map(repr, names))}")
+
+
+AutodeskGrant = Annotated[
+    Annotated[RefreshToken, Tag("[refresh_token]")] | Annotated[ServiceAccount, Tag("[service_account]")],
+    _which("flow", "refresh_token", "service_account", default="refresh_token"),
+]
+
+
+class WorkivaAccount(_Account):
+    """One workspace."""
+
+    kind: Literal["workiva"]
+    base_url: HttpUrl = "https://api.app.wdesk.com"
+    api_version: Literal["2026-01-01", "2022-01-01"] = "2026-01-01"
+    workspace: str = ""
+    """Accounts of one host that name the same workspace share its tasks. Empty: a workspace of its own."""
+    upstream_cutoff: Seconds = _in("29s")
+    grants: dict[Name, ClientCredentials] = Field(default_factory=dict)
+
+
+class AutodeskAccount(_Account):
+    """One project of Autodesk Construction Cloud, as one app sees it."""
+
+    kind: Literal["autodesk"]
+    base_url: HttpUrl = "https://developer.api.autodesk.com"
+    project_id: ProjectId
+    upstream_cutoff: Seconds = _in("60s")
+    """None is published."""
+    grants: dict[Name, AutodeskGrant] = Field(default_factory=dict)
+
+
+Account = Annotated[
+    Annotated[WorkivaAccount, Tag("[workiva]")] | Annotated[AutodeskAccount, Tag("[autodesk]")],
+    _which("kind", "workiva", "autodesk"),
+]
+
+_ACCOUNTS: Final[Mapping[str, type[_Account]]] = {"workiva": WorkivaAccount, "autodesk": AutodeskAccount}
+_GRANTS: Final[Mapping[str, type[_Grant]]] = {
+    "workiva": ClientCredentials,
+    "refresh_token": RefreshToken,
+    "service_account": ServiceAccount,
+}
+_INSERTED: Final = {"[key]", *(f"[{tag}]" for tag in (*_ACCOUNTS, *_GRANTS, "exchange", "webhook"))}
+"""What pydantic puts into a path that no file has."""
+
+
+class _Sink(_Section):
+    """What every way out for events has."""
+
+    kind: str
+    events: Annotated[tuple[Filled, ...], BeforeValidator(_listed)] = ("*",)
+    accounts: Annotated[tuple[Name, ...], BeforeValidator(_listed)] = ()
+    """Empty: events of all of them, and of none."""
+    upstreams: Annotated[tuple[Name, ...], BeforeValidator(_listed)] = ()
+    """As above."""
+
+
+class ExchangeSink(_Sink):
+    """A topic exchange of the broker."""
 
     kind: Literal["exchange"] = "exchange"
     exchange: str = ""
     """Empty: the namespace and `.events`."""
-    events: Annotated[tuple[Filled, ...], BeforeValidator(_listed)] = ("*",)
 
-    @field_validator("kind", mode="before")
+
+class WebhookSink(_Sink):
+    """An HTTP endpoint."""
+
+    kind: Literal["webhook"]
+    allow_http: bool = False
+    url: Annotated[Url, BeforeValidator(_endpoint), _shown]
+    secrets: Annotated[tuple[SecretStr, ...], BeforeValidator(_listed), Field(min_length=1)]
+    """Newest first; each of them signs."""
+    allow: Annotated[tuple[Cidr, ...], BeforeValidator(_listed)] = ()
+    """Networks that are called although they are not public."""
+    rate: float = Field(default=0, ge=0)
+    """Tries a second. 0: as fast as it takes them."""
+    in_flight: int = Field(default=16, ge=1, le=1000)
+    deadline: Seconds = _in("15s")
+    schedule: Annotated[tuple[Seconds, ...], BeforeValidator(_listed)] = Field(
+        default=("5s", "5m", "30m", "2h", "5h", "10h", "14h", "20h", "24h"), validate_default=True
+    )
+    disable_after: Seconds = _in("5d")
+    excerpt: int = Field(default=512, ge=0, le=65_536)
+
+    @field_validator("url")
     @classmethod
-    def _known(cls, value: object) -> object:
-        if value == "webhook":
-            raise PydanticCustomError("later", "webhook comes with a later release; this one publishes to an exchange")
+    def _encrypted(cls, url: Url, info: ValidationInfo) -> Url:
+        if urlsplit(url).scheme == "http" and not info.data.get("allow_http"):
+            raise PydanticCustomError("address", "must begin with https:// (or set allow_http)")
+        return url
+
+    @field_validator("secrets")
+    @classmethod
+    def _signs(cls, secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if not all(_is_whsec(secret.get_secret_value()) for secret in secrets):
+            msg = "each must be whsec_ and the base64 of 24 to 64 bytes (echo whsec_$(openssl rand -base64 32) makes one)"
+            raise PydanticCustomError("secret", msg)
+        return secrets
+
+    @field_validator("deadline")
+    @classmethod
+    def _answers(cls, value: float) -> float:
+        if not 1 <= value <= 60:
+            raise PydanticCustomError("deadline", "must be 1s to 60s")
         return value
+
+
+Sink = Annotated[
+    Annotated[ExchangeSink, Tag("[exchange]")] | Annotated[WebhookSink, Tag("[webhook]")],
+    _which("kind", "exchange", "webhook", default="exchange"),
+]
+
+
+def _exchange() -> dict[str, ExchangeSink | WebhookSink]:
+    """What stands where no other is named."""
+    return {"exchange": ExchangeSink()}
 
 
 class Intake(_Section):
@@ -307,6 +517,14 @@ class Console(_Section):
                 msg = "each must have at least {n} characters, of A-Z a-z 0-9 . _ ~ + / - (openssl rand -hex 32 makes one)"
                 raise PydanticCustomError("token", msg, {"n": SHORTEST_TOKEN})
         return tokens
+
+
+class Retention(_Section):
+    """What `approvals prune` forgets, by age."""
+
+    tries: Seconds = _in("30d")
+    deliveries: Seconds = _in("90d")
+    events: Seconds = _in("365d")
 
 
 class Sentry(_Section):
@@ -341,9 +559,10 @@ class Settings(BaseSettings):
     ledger: Ledger = Ledger()
     broker: Broker = Broker()
     accounts: dict[Name, Account] = Field(default_factory=dict)
-    sinks: dict[Name, Sink] = Field(default_factory=lambda: {"exchange": Sink()})
+    sinks: dict[Name, Sink] = Field(default_factory=_exchange)
     intake: Intake = Intake()
     console: Console = Console()
+    retention: Retention = Retention()
     sentry: Sentry = Sentry()
     log: Log = Log()
 
@@ -447,10 +666,11 @@ def _read(path: Path | None, env: Mapping[str, str]) -> tuple[Settings, _Found]:
         settings = Settings()
     except ValidationError as refused:
         for error in refused.errors(include_url=False, include_context=True, include_input=False):
-            found.fault(_path_of(error["loc"]), _plainly(error["type"], error["msg"], error.get("ctx", {})))
+            key = _path_of(error["loc"], error["type"])
+            found.fault(key, _plainly(key, error["type"], error["msg"], error.get("ctx", {})))
     finally:
         _asked.reset(token)
-    found.faults += _shared_grants(merged.current_state)
+    found.faults += [*_shared_grants(merged.current_state), *_unsealed(merged.current_state), *_silent_sinks(merged.current_state)]
     if found.faults or settings is None:
         lines = "\n".join(f"  {fault}" for fault in sorted(set(found.faults)))
         raise SettingsError(f"the settings cannot be used:\n{lines}")
@@ -500,14 +720,26 @@ def _ask_secrets(found: _Found, env: Mapping[str, str]) -> None:
     found.ask_named({prefix + name.lower().removeprefix(prefix): (ours[name], f"{named}/{name}") for name in ours})
 
 
-def _path_of(loc: tuple[int | str, ...]) -> _Path:
-    return tuple(str(part) for part in loc if part != "[key]")
+def _path_of(loc: tuple[int | str, ...], fault: str) -> _Path:
+    path = tuple(str(part) for part in loc if part not in _INSERTED)
+    return (*path, fault) if fault in {"kind", "flow"} else path  # `_which` refuses the section, and means its key
 
 
-def _plainly(kind: str, message: str, context: Mapping[str, Any]) -> str:
+def _unknown(path: _Path) -> str:
+    match path:
+        case ("accounts", _, key):
+            homes = [f"{kind} accounts" for kind, model in _ACCOUNTS.items() if key in model.model_fields]
+        case ("accounts", _, "grants", _, key):
+            homes = [f"{kind} grants" for kind, model in _GRANTS.items() if key in model.model_fields]
+        case _:
+            homes = []
+    return f"belongs to {' and '.join(homes)}" if homes else "unknown key"
+
+
+def _plainly(path: _Path, kind: str, message: str, context: Mapping[str, Any]) -> str:
     match kind:
         case "extra_forbidden":
-            return "unknown key"
+            return _unknown(path)
         case "missing":
             return "is missing"
         case "model_type" | "dict_type":
@@ -524,17 +756,48 @@ def _shared_grants(tree: Mapping[str, Any]) -> Iterator[str]:
     """Refuse two grants of one realm that act as one user: neither could tell its own response from the other's."""
     seen: dict[tuple[object, ...], str] = {}
     for account, name, grant in _grants(tree):
-        address = _split(str(account.get("base_url", "https://api.app.wdesk.com")))
+        kind = str(account.get("kind"))
+        default = _ACCOUNTS[kind].model_fields["base_url"].default if kind in _ACCOUNTS else ""
+        address = _split(str(account.get("base_url", default)))
         host = address.netloc.lower() if address else ""
         user = str(grant.get("acts_as", ""))
         key = f"accounts.{name[0]}.grants.{name[1]}"
-        # One client belongs to one workspace, so a shared client gives a shared workspace away.
-        workspaces = ("workspace", account.get("workspace") or name[0]), ("client", grant.get("client_id"))
-        for workspace in workspaces:
-            realm = (str(account.get("kind")), host, str(workspace), user)
+        places: tuple[tuple[str, object], ...]
+        if kind == "autodesk":
+            places = (("project", str(account.get("project_id")).lower()),)
+        else:  # one client belongs to one workspace, so a shared client gives a shared workspace away
+            places = ("workspace", account.get("workspace") or name[0]), ("client", grant.get("client_id"))
+        for place in places:
+            realm = (kind, host, str(place), user)
             if user and seen.setdefault(realm, key) != key:
                 yield f"{key}.acts_as: acts as the same user as {seen[realm]}"
                 break
+
+
+def _unsealed(tree: Mapping[str, Any]) -> Iterator[str]:
+    """Refuse tokens that would have to lie open: several machines share no key file, so PostgreSQL needs a key of its own."""
+    ledger = tree.get("ledger")
+    if not isinstance(ledger, dict) or not str(ledger.get("url", "")).startswith("postgresql") or ledger.get("encryption_keys"):
+        return
+    for account, name, grant in _grants(tree):
+        if account.get("kind") == "autodesk" and grant.get("flow", "refresh_token") == "refresh_token":
+            what = f"is needed to store the tokens of accounts.{name[0]}.grants.{name[1]} in PostgreSQL"
+            yield f"ledger.encryption_keys: {what}: set one (openssl rand -hex 32 makes it), the same for every process"
+            return
+
+
+def _silent_sinks(tree: Mapping[str, Any]) -> Iterator[str]:
+    """Refuse a sink that names an account which is not there: it would let out nothing, and say nothing."""
+    accounts, sinks = tree.get("accounts"), tree.get("sinks")
+    known = set(accounts) if isinstance(accounts, dict) else set()
+    for name, sink in sinks.items() if isinstance(sinks, dict) else ():
+        named = sink.get("accounts") if isinstance(sink, dict) else None
+        try:
+            wanted = _listed(named)
+        except PydanticCustomError:
+            continue  # told already
+        if isinstance(wanted, list | tuple) and not {a for a in wanted if isinstance(a, str)} <= known:
+            yield f"sinks.{name}.accounts: names an account that is not configured"
 
 
 def _grants(tree: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], tuple[str, str], dict[str, Any]]]:

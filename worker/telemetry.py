@@ -29,6 +29,7 @@ from worker.settings import Settings
 SCRUBBED = "[scrubbed]"
 SECRET_KEYS = (
     "access_token",
+    "assertion",
     "client_secret",
     "code_verifier",
     "comment",
@@ -42,7 +43,7 @@ SECRET_KEYS = (
 # A key is secret when one of these is a part of it: `x-api-key` and `jane_client_secret` as much as `secret`.
 _SECRET_KEY = re.compile(
     r"secret|passw|token|authori[sz]ation|api[_-]?key|private[_-]?key|credential|cookie|comment|encryption[_-]?key|"
-    r"verifier|signature|query",
+    r"verifier|assertion|signature|query",
     re.IGNORECASE,
 )
 _PATTERNS = (
@@ -54,7 +55,7 @@ _PATTERNS = (
     # A form or a JSON object that was written into a text.
     (
         re.compile(
-            r"((?:client_secret|refresh_token|access_token|id_token|password|\w*comment)[\"']?\s*[=:]\s*)"
+            r"((?:client_secret|code_verifier|assertion|refresh_token|access_token|id_token|password|\w*comment)[\"']?\s*[=:]\s*)"
             r"(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[^\s&,;}\]]+)",
             re.IGNORECASE,
         ),

@@ -26,6 +26,9 @@ JSON = "application/json"
 CLOUDEVENT = "application/cloudevents+json"
 EVENT_TYPE = "approval.requested"
 LABELS_BYTES = 4096
+FIELDS_BYTES = 16384
+EXACT = 2**53
+"""Whole numbers from here on are other numbers to readers that know one kind of number (RFC 8259, 6)."""
 REASON_CHARS = 1000
 EXCERPT_BYTES = 2048
 LATEST = 2.0**63
@@ -82,10 +85,37 @@ def _time(value: object) -> object:
         raise PydanticCustomError("time", "must be a time with an offset, such as 2026-11-22T09:00:00Z") from None
 
 
-def _small(labels: dict[str, str]) -> dict[str, str]:
-    if len(json.dumps(labels, ensure_ascii=False).encode()) > LABELS_BYTES:
-        raise PydanticCustomError("labels", "must not be longer than {n} bytes as JSON", {"n": LABELS_BYTES})
-    return labels
+def _small(at_most: int) -> AfterValidator:
+    def small(value: dict[str, Any]) -> dict[str, Any]:
+        if len(json.dumps(value, ensure_ascii=False).encode()) > at_most:
+            raise PydanticCustomError("small", "must not be longer than {n} bytes as JSON", {"n": at_most})
+        return value
+
+    return AfterValidator(small)
+
+
+def _value(value: object) -> object:
+    match value:
+        case bool() | None:
+            return value
+        case int() | float():
+            if not abs(value) < EXACT:  # infinite ones, which JSON can write as 1e999, included
+                raise PydanticCustomError("value", "must be a number of less than 16 digits")
+            return value
+        case str():
+            return _text(value)
+        case list() if all(isinstance(each, str) for each in value):
+            return [_text(each) for each in value]
+        case _:
+            raise PydanticCustomError("value", "must be text, a number, true, false, null or a list of texts")
+
+
+def _text(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError("string_unicode", "must be text that UTF-8 can hold") from None
+    return _plain(text)
 
 
 Time = Annotated[float, BeforeValidator(_time)]
@@ -94,6 +124,7 @@ Short = Annotated[str, StringConstraints(max_length=255), AfterValidator(_line)]
 Reference = Annotated[str, StringConstraints(max_length=512), AfterValidator(_line)]
 Token = Annotated[str, StringConstraints(max_length=8192), AfterValidator(_line)]
 Label = Annotated[str, StringConstraints(max_length=1024), AfterValidator(_plain)]
+Value = Annotated[Any, AfterValidator(_value)]
 
 
 class Wire(BaseModel):
@@ -109,13 +140,15 @@ class Wire(BaseModel):
     pin: Token | None = None
     step: int | None = Field(default=None, ge=1, le=1000)
     response: Short | None = None
+    state: Short | None = None
+    fields: Annotated[dict[Name, Value], _small(FIELDS_BYTES)] = Field(default_factory=dict)
     comment: Annotated[str, StringConstraints(max_length=32_000), AfterValidator(_plain)] | None = None
     issued_at: Time | None = None
     not_before: Time | None = None
     not_after: Time | None = None
     wait_for_turn: bool = False
     requested_by: Short | None = None
-    labels: Annotated[dict[Label, Label], AfterValidator(_small)] = Field(default_factory=dict)
+    labels: Annotated[dict[Label, Label], _small(LABELS_BYTES)] = Field(default_factory=dict)
 
 
 FIELDS = tuple(field.alias or name for name, field in Wire.model_fields.items())
@@ -157,6 +190,8 @@ def parse(message: Incoming, door: Door, now: float, key: str | None = None) -> 
         pin=wire.pin,
         step=wire.step,
         response=wire.response,
+        state=wire.state,
+        fields=wire.fields,
         comment=wire.comment,
         not_before=wire.not_before,
         not_after=wire.not_after,

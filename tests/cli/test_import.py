@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.cli.conftest import BOB, JANE
+from tests.cli.conftest import ARCHITECT, BOB, ENGINEER, JANE
 
 
 @pytest.fixture
@@ -148,3 +148,33 @@ def test_the_template_is_a_file_that_can_be_imported(desk, tasks):
     assert row["task"]
     text = text.replace(row["task"], tasks[0])
     assert desk("import", put(desk, text), "--dry-run").stdout == "1 would accept\n"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"fields": '{"stepDueDate": "2030-01-02", "watchers": ["u1"]}'},
+        {"fields.stepDueDate": "2030-01-02", "fields": '{"watchers": ["u1"]}'},
+    ],
+)
+def test_fields_of_a_transition_are_an_object_or_columns(tower, fields):
+    given = [{"account": "tower", "as": "manager", "task": "ITEM", "action": "transition", "state": "rev", **fields}]
+    tower("import", put(tower, as_csv(given)))
+    [made] = tower.lines("list")
+    assert made["transition"] == {"state": "rev", "fields": {"stepDueDate": "2030-01-02", "watchers": ["u1"]}}
+
+
+@pytest.mark.parametrize(("fields", "words"), [('{"a": "1"}', "says the same again"), ("[1]", "is no object"), ("a", "JSON object")])
+def test_fields_that_contradict_their_columns_are_bad(tower, fields, words):
+    given = {"account": "tower", "as": "manager", "task": "ITEM", "action": "transition", "state": "rev", "fields": fields, "fields.a": "2"}
+    result = tower("import", put(tower, as_csv([given])))
+    assert (result.exit_code, words in result.stderr) == (1, True), result.stderr
+
+
+def test_a_part_pins_itself_also_where_all_or_none_is_written(tower):
+    parts = tower.item([ARCHITECT], [ENGINEER])["tasks"]
+    given = [
+        {"account": "tower", "as": who, "task": part, "action": "close", "response": "Approved", "wait_for_turn": "yes"}
+        for part, who in zip(parts, ("architect", "engineer"), strict=True)
+    ]
+    assert tower("import", put(tower, as_csv(given)), "--atomic").stdout == "2 accepted\n"

@@ -15,8 +15,8 @@ def test_help_names_every_command():
     text = subprocess.run([sys.executable, "-m", "worker", "--help"], capture_output=True, text=True).stdout.splitlines()
     names = {line.split()[0] for line in text[text.index("Commands:") + 1 :] if line.strip()}
     assert {"up", "task", "submit", "import", "show", "list", "cancel", "resolve", "watch", "event", "dead", "doctor", "config"} <= names
-    assert {"migrate", "health", "sandbox", "evidence", "sink", "pause", "resume", "verify"} <= names
-    assert not {"login", "prune", "restored", "forget", "catalogue", "bench"} & names
+    assert {"migrate", "health", "sandbox", "evidence", "sink", "pause", "resume", "verify", "login"} <= names
+    assert not {"restored", "forget", "bench"} & names
 
 
 def test_help_loads_nothing_heavy():
@@ -61,6 +61,7 @@ def test_watches_are_added_listed_and_removed(desk):
     assert desk("watch", "remove", feed["id"]).exit_code == 0
     assert [w["id"] for w in desk.lines("watch", "list")] == [task["id"]]
     assert desk("watch", "add", "--account", "finance", "--every", "0s").exit_code == 2
+    assert desk("watch", "add", "--account", "finance", "--task", "*").exit_code == 2
 
 
 def test_events_are_listed_as_cloudevents_and_filtered_by_a_glob(desk):
@@ -91,7 +92,16 @@ def test_events_are_followed_as_they_come(desk):
 def test_sinks_are_counted_and_replayed(desk):
     desk.submit(desk.task())
     assert desk.lines("sink", "list") == [
-        {"name": "exchange", "kind": "exchange", "to": "approvals.events", "due": 1, "delivered": 0, "unbound": 0}
+        {
+            "name": "exchange",
+            "kind": "exchange",
+            "to": "approvals.events",
+            "state": "on",
+            "due": 1,
+            "delivered": 0,
+            "unbound": 0,
+            "dead": 0,
+        }
     ]
     assert desk.json("sink", "replay", "exchange", "--missing") == {"sink": "exchange", "replayed": 0}
     assert desk.json("sink", "replay", "exchange", "--since", "1h") == {"sink": "exchange", "replayed": 0}

@@ -2,13 +2,20 @@
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import JANE
+from worker import bootstrap
+from worker.core.renewal import Renewed
+from worker.flows import tokens
+from worker.sandbox.project import AUTODESK_USER, PROJECT
+from worker.settings import load
 
 
 @pytest.fixture
@@ -94,3 +101,83 @@ def test_ctrl_c_leaves_nothing_behind(desk, named):
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 1
     assert titles(desk) == ["Review Document"]
+
+
+# --- Autodesk -----------------------------------------------------------------------------------------------------------------------------
+
+TOWER = """
+[accounts.tower]
+kind = "autodesk"
+base_url = "{url}"
+project_id = "{project}"
+[accounts.tower.grants.ann]
+client_id = "sandbox"
+client_secret = "sandbox"
+acts_as = "{user}"
+"""
+
+
+@pytest.fixture
+def tower(desk) -> tuple[str, ...]:
+    """The words that verify an account of Autodesk's whose one user has consented some minutes ago."""
+    text = TOWER.format(url=desk.sandbox.autodesk_url, project=PROJECT, user=AUTODESK_USER)
+    desk.config.write_text(desk.config.read_text(encoding="utf-8") + text, encoding="utf-8")
+    given = desk.sandbox.control("POST", "/autodesk/grants", {})
+    rt = bootstrap.runtime(load(desk.config))
+    try:
+        rt.ledger.migrate()
+        tokens.store(rt, rt.accounts["tower"], "ann", Renewed(given["access_token"], 3599.0, given["refresh_token"], 1e6))
+    finally:
+        bootstrap.close(rt)
+    with closing(sqlite3.connect(desk.config.parent / "ledger.db")) as ledger, ledger:
+        ledger.execute("UPDATE tokens SET refreshed_at = refreshed_at - 120")
+    named = desk.sandbox.item(steps=[[AUTODESK_USER]])["tasks"][0]
+    return ("verify", "--account", "tower", "--task", named, "--yes", "--json")
+
+
+def test_the_report_of_a_run_over_autodesk(desk, tower):
+    """Nothing contradicts; a refresh token was used twice, and the one that is kept is good."""
+    item = desk.sandbox.item(steps=[[AUTODESK_USER], [AUTODESK_USER]])["id"]
+    done = desk(*tower, "--use", item, "--risk-grant")
+    report = json.loads(done.stdout)
+    assert (done.exit_code, report["differs"]) == (0, [])
+    assert {40, 44, 59, 66} <= set(report["holds"])
+    assert [row["number"] for row in report["assumptions"]] == list(range(40, 68))
+    assert (report["grants"], report["api_version"], report["tasks_left"]) == (1, "Submittals v2", 1)
+    assert "approvals: 1 items were used, and are left as they are: void them" in done.stderr
+    assert desk.sandbox.control("GET", "/autodesk/grants")[0]["renewed"] == 2
+    with closing(sqlite3.connect(desk.config.parent / "ledger.db")) as ledger, ledger:
+        ledger.execute("UPDATE tokens SET access_until = 0")
+    assert desk("task", "list", "--account", "tower").stderr == "", "the worker renews with it"
+    assert desk.sandbox.control("GET", "/autodesk/grants")[0]["renewed"] == 3
+
+
+def test_tokens_are_not_renewed_as_soon_as_they_are_new(desk, tower):
+    """A second run at once: it says why, and the ledger keeps what it has."""
+    assert desk(*tower).exit_code == 0
+    report = json.loads(desk(*tower).stdout)
+    assert report["assumptions"][26]["seen"] == (
+        "the tokens cannot be renewed now: they are less than a minute old, or another process renews them"
+    )
+
+
+def test_a_grant_that_verify_has_ended_is_degraded(desk, tower):
+    """What the flag warns of: the report says so, and the ledger, so that a person is told."""
+    desk.sandbox.assume(lost_refresh="family")
+    done = desk(*tower, "--risk-grant")
+    assert (done.exit_code, json.loads(done.stdout)["differs"]) == (1, [44])
+    assert [event["type"] for event in desk.lines("event", "list")] == ["account.degraded"]
+
+
+def test_it_warns_of_what_it_may_end(desk, tower):
+    words = [word for word in tower if word not in {"--yes", "--json"}]
+    told = desk(*words, "--use", tower[4], "--risk-grant", stdin="n\n")
+    assert "1 items that you named with --use are answered, returned and sent to review again, many times" in told.stderr
+    assert "afterwards the grant may need `approvals login` again" in told.stderr
+    assert desk.sandbox.journal() == []
+
+
+def test_words_of_another_upstream(desk, tower, named):
+    assert desk(*tower, "--process-made").exit_code == 2
+    told = desk("verify", "--account", "finance", "--task", named, "--use", named, "--yes")
+    assert (told.exit_code, "--use and --risk-grant are for autodesk" in told.stderr) == (2, True)

@@ -10,6 +10,7 @@ import pytest
 from worker import bootstrap
 from worker.console.server import serve
 from worker.ledger import Ledger
+from worker.sandbox.project import AUTODESK_USER, PROJECT
 from worker.sandbox.server import running_sandbox
 from worker.settings import Console, Settings
 
@@ -35,10 +36,16 @@ def settings(upstream, namespace, ledger_url):
         for name in ("jane", "bob")
     }
     account = {"kind": "workiva", "base_url": upstream.workiva_url, "grants": grants}
+    tower = {
+        "kind": "autodesk",
+        "base_url": upstream.autodesk_url,
+        "project_id": PROJECT,
+        "grants": {"manager": {"client_id": "sandbox", "client_secret": "sandbox", "acts_as": AUTODESK_USER}},
+    }
     return Settings(
         namespace=namespace,
-        ledger={"url": ledger_url},
-        accounts={"finance": account, "legal": account | {"workspace": "legal"}},
+        ledger={"url": ledger_url, "encryption_keys": ("k" * 32,)},
+        accounts={"finance": account, "legal": account | {"workspace": "legal"}, "tower": tower},
         intake={"max_bytes": 4096},
         console=Console(bind="127.0.0.1:0", tokens=(TOKEN, OLDER)),
     )

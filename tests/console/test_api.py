@@ -61,6 +61,40 @@ def test_what_is_accepted_stands_and_a_repeat_is_the_same_submission(console):
         assert told["chain"]["holds"] is True
 
 
+@SQLITE
+@pytest.mark.parametrize(
+    ("command", "part", "transition"),
+    [
+        ({"task": "I/s/t", "action": "close", "response": "Approved"}, "I/s/t", None),
+        (
+            {"task": "I", "action": "transition", "state": "rev", "fields": {"stepDueDate": "2030-01-02", "watchers": ["u1"]}},
+            None,
+            {"state": "rev", "fields": {"stepDueDate": "2030-01-02", "watchers": ["u1"]}},
+        ),
+    ],
+)
+def test_a_decision_about_an_item_comes_in_whole_and_is_shown_whole(console, command, part, transition):
+    made = submit(console, {"key": "sub-1", "account": "tower", **command})
+    assert made.status_code == 202, made.text
+    told = console.get("/api/submissions/sub-1").json()
+    assert (told["task"], told["part"], told["transition"], told["response"]) == ("I", part, transition, command.get("response"))
+
+
+@SQLITE
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ({"task": "I", "action": "transition"}, "state: a transition says where it leads"),
+        ({"task": "I/s/t", "action": "close", "state": "sbc-2"}, "state: only a transition takes this"),
+        ({"task": "I/s/t", "action": "transition", "state": "rev"}, "transition is of the whole task: I"),
+        ({"task": "I/s", "action": "close"}, "a task is <itemId> or <itemId>/<stepId>/<taskId>"),
+        ({"account": "finance", "task": "T", "action": "close", "as": "jane"}, "workiva has approve, cancel"),
+    ],
+)
+def test_what_is_no_decision_of_an_item_is_refused_in_words(console, command, words):
+    assert words in detail(submit(console, {"key": "sub-1", "account": "tower", **command}), 422)
+
+
 def test_a_key_that_was_used_with_other_content_names_both(console):
     id_ = submit(console).json()["id"]
     response = submit(console, {**DECISION, "action": "reject"})

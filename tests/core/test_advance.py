@@ -4,7 +4,30 @@ from dataclasses import replace
 
 import pytest
 
-from tests.core.make import BOTH, FACT, NOW, OTHERS, QUIET, TWO, accepted, approve, begun, context, mine, rules, snap, step, task
+from tests.core.make import (
+    BOTH,
+    FACT,
+    NOW,
+    OTHERS,
+    QUIET,
+    RULES,
+    TWO,
+    accepted,
+    approve,
+    begun,
+    closes,
+    closing,
+    context,
+    item,
+    mine,
+    offered,
+    review,
+    rules,
+    snap,
+    step,
+    task,
+)
+from worker.core import submission as life
 from worker.core.advance import Answer, Row, advance
 from worker.core.outcomes import Applied, Gone, InDoubt, Refused, Unknown
 from worker.core.task import Credit
@@ -166,3 +189,98 @@ def test_a16_an_event_of_a_submission_brings_back_its_labels_and_its_key():
     event = decide(landed(s), s).events[-1]
     assert event.data["submission"] == {"id": "s1", "key": "po-1", "labels": {"po": "4711"}}
     assert (event.type, event.data["step"], event.data["attempts"]) == ("submission.applied", 1, 1)
+
+
+# --- an answer that shows only the part that was answered ---------------------------------------------------------------------------------
+
+ITEM = item(review(1, "jane", "bob"), review(2, "jane", state="waiting"))
+
+
+def shown(s, look=ITEM, at=1.0, **more):
+    """*look* with our part as an answer shows it."""
+    first, *rest = look.steps
+    return item(review(1, *first.participants, by=[*first.responses, mine(s, at)]), *rest, **more)
+
+
+def answer_of(s, look=ITEM, n=1, **more):
+    return decide(Applied(shown(s, look), FACT, partial=True), s, known=ITEM, who="s1", attempt=n, **more)
+
+
+def test_a_partial_answer_is_recognised_and_never_observed():
+    """Its rest is an older look. Without: bob's response, which a poll has told meanwhile, goes again, and a restart is told."""
+    s = closing(ITEM)
+    bob = item(review(1, "jane", "bob", by=[closes(1, "bob", 0.5)]), ITEM.steps[1])
+    decision = decide(Applied(shown(s), FACT, partial=True), s, known=bob, who="s1", attempt=1)
+    assert (states(decision), types(decision)) == ({"s1": "applied"}, ["submission.applied"])
+    assert decision.task == task(bob, version=7)
+    assert decision.moves[0].claims == decision.moves[0].submission.hits
+
+
+def test_a_partial_answer_credits_nobody_else():
+    """What is not of the answer is older than the row: whoever is not in it may have come since."""
+    s = closing(ITEM)
+    other = replace(s, id="s2", part="s1/bob", command=replace(s.command, key="po-2"))
+    assert states(decide(Applied(shown(other), FACT, partial=True), s, other, known=ITEM, who="s1", attempt=1)) == {"s1": "in_doubt"}
+
+
+def test_after_a_partial_answer_one_look_tells_what_came_of_it():
+    """Without: the step's completion is told by nobody, where the item is not watched."""
+    s = closing(ITEM)
+    first = answer_of(s)
+    after = first.moves[0].submission
+    assert (after.state, after.next_at) == ("applied", NOW + 2 + life.AFTERLOOK)
+    whole = item(review(1, "jane", "bob", by=[mine(s)]), ITEM.steps[1])
+    then = decide(whole, after, known=ITEM, who="s1", after=3.0, credits_={})
+    assert types(then) == ["response.recorded"]
+    assert then.moves[0].submission.next_at is None
+
+
+def test_the_look_that_tells_what_came_of_it_is_tried_again_soon():
+    """Without: it fails once, and ten minutes pass until the step's completion is told."""
+    after = answer_of(closing(ITEM)).moves[0].submission
+    waits = []
+    for _ in range(life.VIGIL_SOON + 1):
+        tried = life.looked(after, Unknown(FACT), context(3.0)).submission
+        waits.append((tried.next_at or 0.0) - NOW - 3.0)
+        after = tried
+    assert (sum(waits[:-1]) < 30, waits[-1]) == (True, life.VIGIL_GAP / 2)
+
+
+def lost_then_answered():
+    """A first attempt that nobody heard of, and a second whose answer shows our response."""
+    s = life.answered(closing(ITEM), 1, InDoubt(FACT), context(1)).submission
+    return life.looked(s, offered(ITEM), context(QUIET)).submission
+
+
+def test_a17_the_look_after_a_partial_answer_takes_the_place_of_no_other():
+    """A17. An attempt is unaccounted for: ten minutes and a day later it is looked at all the same."""
+    s = lost_then_answered()
+    after = answer_of(s, n=2, after=QUIET + 2).moves[0].submission
+    looks = []
+    while after.next_at is not None:
+        looks.append(after.next_at - NOW)
+        after = life.looked(after, task(ITEM).align(shown(s)), context(looks[-1])).submission
+    first = QUIET + 2 + life.AFTERLOOK
+    assert looks == [first, first + 600.0, first + 86_400.0]
+
+
+def test_a17_a_look_before_the_end_of_the_quiet_period_does_not_stand_for_the_one_at_its_end():
+    """A17. The first attempt is still under way when the second is answered: only the look at the end of the quiet period can see it."""
+    s = replace(lost_then_answered(), attempts=tuple(replace(a, quiet_until=NOW + 500) for a in lost_then_answered().attempts))
+    after = answer_of(s, n=2, after=QUIET + 2).moves[0].submission
+    looks = []
+    while after.next_at is not None:
+        looks.append(after.next_at - NOW)
+        after = life.looked(after, task(ITEM).align(shown(s)), context(looks[-1])).submission
+    assert looks == [QUIET + 2 + life.AFTERLOOK, 500.0, 1100.0, 500.0 + 86_400.0]
+    assert RULES.quiet < 500
+
+
+def test_a_partial_answer_to_what_has_ended_is_looked_at_once_more():
+    """A poll has credited it; what follows from it, the poll may have been too early to see."""
+    s = closing(ITEM)
+    polled = decide(shown(s), s, known=ITEM)
+    row = Row(polled.task, {"s1": polled.moves[0].submission}, {})
+    late = advance(row, Answer("r", "T", 7, Applied(shown(s), FACT, partial=True), "s1", 1), lambda _: context(3), NOW + 3)
+    after = late.moves[0].submission
+    assert (late.events, late.moves[0].settled, after.next_at) == ((), (1, "applied"), NOW + 3 + life.AFTERLOOK)

@@ -23,6 +23,9 @@ from tests.core.make import NOW, command
         (False, {"wait_for_turn": True}),
         (False, {"requested_by": "erp"}),
         (False, {"labels": {"a": "b"}}),
+        (False, {"response": "Approved as noted"}),
+        (False, {"state": "sbc-2"}),
+        (False, {"fields": {"stepDueDate": "2026-12-01"}}),
     ],
 )
 def test_a16_a_key_stands_for_what_is_done_and_not_for_when_it_was_asked(same, change):
@@ -32,6 +35,6 @@ def test_a16_a_key_stands_for_what_is_done_and_not_for_when_it_was_asked(same, c
 
 def test_every_field_of_a_command_is_in_its_digest_or_left_out_on_purpose():
     assert set(command().__slots__) - {"key", "issued_at"} == {
-        *("account", "grant", "task", "action", "pin", "step", "response", "comment"),
+        *("account", "grant", "task", "action", "pin", "step", "response", "state", "fields", "comment"),
         *("not_before", "not_after", "wait_for_turn", "requested_by", "labels"),
     }

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.core.make import BOTH, NOW, REALM, approve, snap, step, task
+from tests.core.make import BOTH, NOW, REALM, approve, closes, item, review, snap, step, task
 from worker.core.events import cloudevent, routing_key
 from worker.core.observe import observe, vanish
 from worker.core.pins import pin_of
@@ -153,3 +153,131 @@ def test_the_wire_form():
     assert (wire["specversion"], wire["source"], wire["subject"], wire["sequence"]) == ("1.0", "/workiva/finance", "T", "42")
     assert "sequence" not in cloudevent(event, None)
     assert routing_key(event.type, event.source) == "workiva.finance.task.gone"
+
+
+# --- exact tasks --------------------------------------------------------------------------------------------------------------------------
+
+ALONE = review(1, "a", started=0, modified=0)
+NEXT = review(2, "b", state="waiting")
+FRESH = item(ALONE, NEXT, at=0, begun=0)
+CLOSED = review(1, "a", by=[closes(1, "a", 5)], state="complete", started=0, modified=0)
+SECOND = item(CLOSED, review(2, "b", started=5), at=5, begun=0)
+SENT_BACK = item(ALONE, NEXT, at=9, status="mgr-1", begun=0)
+AGAIN_BEGUN = item(review(1, "a", started=20, modified=20), NEXT, at=20, begun=20)
+
+
+@pytest.mark.parametrize(
+    ("expected", "what", "before", "after"),
+    [
+        ("response.recorded step.completed step.opened", "a step on", FRESH, SECOND),
+        ("response.recorded step.completed", "the moment between two steps", FRESH, item(CLOSED, NEXT, at=5, begun=0)),
+        ("step.opened", "the moment after it", item(CLOSED, NEXT, at=5, begun=0), SECOND),
+        (
+            "response.recorded",
+            "one of two",
+            item(review(1, "a", "b", started=0)),
+            item(review(1, "a", "b", by=[closes(1, "a", 5)], started=0)),
+        ),
+        ("task.changed", "sent back, and nobody had answered", FRESH, SENT_BACK),
+        ("step.opened task.restarted task.changed", "and begun again", SENT_BACK, AGAIN_BEGUN),
+        ("step.opened task.restarted", "sent back and begun again between two looks, without any response", FRESH, AGAIN_BEGUN),
+        ("step.opened task.restarted", "the same, and responses went", SECOND, AGAIN_BEGUN),
+        (
+            "response.recorded",
+            "a response was replaced, which is no new round",
+            item(review(1, "a", "b", by=[closes(1, "a", 5)], started=0)),
+            item(review(1, "a", "b", by=[closes(1, "a", 50)], started=0), at=50),
+        ),
+        ("", "a response was taken back", SECOND, replace(SECOND, steps=(replace(CLOSED, responses=()), SECOND.steps[1]))),
+        ("step.opened task.changed", "into its first review", replace(SENT_BACK, begun=None), FRESH),
+        (
+            "step.completed",
+            "a step that nobody answered",
+            item(review(1, optional=["a"], started=0), begun=0),
+            item(review(1, optional=["a"], started=0, state="complete"), begun=0),
+        ),
+        (
+            "response.recorded step.completed",
+            "rejected, and complete by the upstream's word",
+            FRESH,
+            item(review(1, "a", by=[replace(closes(1, "a", 5), action="reject")], state="complete", started=0), NEXT, at=5, begun=0),
+        ),
+        ("task.changed", "the manager closed it", SECOND, replace(SECOND, status="mgr-2", awaiting=False)),
+        ("task.completed task.changed", "to the end", SECOND, replace(SECOND, status="sbc-2", awaiting=False, done=True)),
+    ],
+)  # fmt: skip
+def test_what_is_told_of_an_exact_task(expected, what, before, after):
+    assert (expected, what) == (" ".join(told(before, after)), what)
+
+
+def only(events, type_):
+    return [e for e in events if e.type == type_]
+
+
+def test_c2_a_restart_without_any_response_is_told_by_when_it_began():
+    """C2. Nothing went, and two such restarts are two facts. Without: the second has the id of the first, and is swallowed."""
+    row, first = see(task(FRESH), AGAIN_BEGUN)
+    once_more = item(review(1, "a", started=40, modified=40), NEXT, at=40, begun=40)
+    row, second = see(row, once_more)
+    ids = [e.id for e in (*first, *second)]
+    assert (row.round, len(set(ids)), len(ids)) == (3, 4, 4)
+    assert [e.time for e in only(second, "task.restarted")] == [NOW + 40]
+
+
+def test_c2_a_step_that_nobody_answered_is_completed_once_for_each_time_it_began():
+    def step_of(started, state="active"):
+        return item(review(1, optional=["a"], started=started, state=state), at=started, begun=started)
+
+    row, first = see(task(step_of(0)), step_of(0, "complete"))
+    row, between = see(row, step_of(20))
+    _, second = see(row, step_of(20, "complete"))
+    completed = [e.id for e in (*first, *between, *second) if e.type == "step.completed"]
+    assert (len(completed), len(set(completed))) == (2, 2)
+
+
+def test_c2_completed_begun_anew_and_completed_again_between_two_looks_is_told():
+    row, _ = see(task(FRESH), SECOND)
+    again = review(1, "a", by=[closes(1, "a", 30)], state="complete", started=20, modified=20)
+    _, events = see(row, item(again, review(2, "b", started=30), at=30, begun=20))
+    assert [e.type for e in events] == ["response.recorded", "step.completed", "step.opened", "task.restarted"]
+
+
+def test_c2_a_response_to_a_step_that_is_complete_does_not_complete_it_again():
+    """An optional reviewer, after the last required one."""
+    late = review(1, "a", optional=["c"], by=[closes(1, "a", 5), closes(1, "c", 9)], state="complete", started=0)
+    before = review(1, "a", optional=["c"], by=[closes(1, "a", 5)], state="complete", started=0)
+    assert told(item(before, NEXT), item(late, NEXT)) == ["response.recorded"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "by"),
+    [
+        ("approved", [closes(1, "a", 5)]),
+        ("rejected", [replace(closes(1, "a", 5), action="reject")]),
+        ("rejected", [closes(1, "b", 4), replace(closes(1, "a", 5), action="reject")]),
+        ("closed", [replace(closes(1, "a", 5), action="close")]),
+        ("closed", []),
+    ],
+)
+def test_how_an_exact_step_was_completed(outcome, by):
+    """A response that the catalogue does not know is "closed": what it meant is not guessed."""
+    people = ["a", "b"][: max(1, len(by))]
+    after = item(review(1, *people, by=by, state="complete", started=0), NEXT)
+    events = see(task(item(review(1, *people, started=0), NEXT)), after)[1]
+    assert [e.data["outcome"] for e in only(events, "step.completed")] == [outcome]
+
+
+def test_what_is_told_names_the_parts_and_the_responses():
+    row, events = see(task(FRESH), SECOND)
+    (recorded,), (opened,) = only(events, "response.recorded"), only(events, "step.opened")
+    assert recorded.data["response"] == {
+        "actor": "a", "action": "approve", "comment": None, "at": "2023-11-14T22:13:25.000Z", "part": "T/s1/a", "response": "Approved"
+    }  # fmt: skip
+    assert (opened.data["parts"], opened.time) == ([{"task": "T/s2/b", "assigned": "b", "required": True}], NOW + 5)
+    assert opened.data["pin"] == pin_of(REALM, row.snapshot, 2).token()
+
+
+def test_the_managers_own_response_is_in_the_end_of_the_task():
+    final = replace(closes(1, "m", 50), part=None, label="Approved as noted")
+    (event, _) = see(task(SECOND), replace(SECOND, status="sbc-2", awaiting=False, done=True, answer=final))[1]
+    assert (event.type, event.data["status"], event.data["response"]["response"]) == ("task.completed", "sbc-2", "Approved as noted")

@@ -110,7 +110,9 @@ def test_a10_no_baseline_and_no_mark_is_unknown():
 def test_actions_that_leave_no_response_are_seen_by_status_and_modified(action, what, expected, more):
     base = snap(step("jane"), at=-100, status="Returned")
     s = life.looked(
-        life.accept(replace(begun(BASE).command, action=action), id_="s", realm=REALM, pin=None, now=NOW).submission, base, context()
+        life.accept(replace(begun(BASE).command, action=action), id_="s", realm=REALM, task="T", pin=None, now=NOW).submission,
+        base,
+        context(),
     )
     assert (seen(s.submission, snap(step("jane"), **({"at": 5} | more))), what) == (expected[action], what)
 

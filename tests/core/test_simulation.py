@@ -59,7 +59,7 @@ class World(RuleBasedStateMachine):
         for id_, who, number in (("s1", "jane", 1), ("s2", "bob", second)):
             asked = command(key=id_, grant=who, issued_at=NOW, step=number, wait_for_turn=True, not_after=NOW + DAY)
             pin = pin_of(REALM, self.shown(), number) if exact else None
-            self.live[id_] = life.accept(asked, id_=id_, realm=REALM, pin=pin, now=NOW).submission
+            self.live[id_] = life.accept(asked, id_=id_, realm=REALM, task="T", pin=pin, now=NOW).submission
         if under_way:
             self.look("s1", slow=False)
 

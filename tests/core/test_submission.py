@@ -615,6 +615,6 @@ def test_a18_every_move_leaves_its_evidence():
     first = life.looked(s, TWO, context())
     last = life.answered(first.submission, 1, LOST, context(1))
     end = life.looked(last.submission, snap(*TWO.steps, at=9), context(QUIET))
-    kinds = [n.kind for m in (life.accept(command(), id_="s1", realm="r", pin=None, now=NOW), first, last, end) for n in m.notes]
+    kinds = [n.kind for m in (life.accept(command(), id_="s1", realm="r", task="T", pin=None, now=NOW), first, last, end) for n in m.notes]
     assert kinds == ["accepted", "attempt", "answer", "state"]
     assert {"n", "shape", "modified", "status"} == set(first.notes[0].public)

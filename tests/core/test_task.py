@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.core.make import NOW, approve, snap, step, task
-from worker.core.task import Response, Unclear, from_json, to_json
+from tests.core.make import NOW, approve, closes, item, review, snap, step, task
+from worker.core.task import Offer, Response, Unclear, from_json, to_json
 
 A, B = approve("a", 1), approve("b", 2)
 NO, SKIP, ODD = approve("b", 3, action="reject"), approve("b", 3, action="skip"), approve("b", 3, action="delegate")
@@ -226,3 +226,78 @@ def test_responses_that_are_gone_while_modified_stands_are_an_older_look():
     known, older = snap(step("a", by=[A]), step("b"), at=-100), snap(step("a"), step("b"), at=-100)
     assert (task(known).stale(older), task(older).stale(known)) == (True, False)
     assert not task(known).stale(snap(step("a"), step("b"), at=10))
+
+
+# --- exact tasks --------------------------------------------------------------------------------------------------------------------------
+
+WAITS = review(2, "b", state="waiting")
+UNDER_REVIEW = item(review(1, "a", "b", by=[closes(1, "b", -50)]), WAITS)
+
+
+@pytest.mark.parametrize(
+    ("active", "what", "look"),
+    [
+        (1, "the first", UNDER_REVIEW),
+        (2, "the second", item(review(1, "a", state="complete"), review(2, "b"))),
+        (None, "between two steps", item(review(1, "a", state="complete"), WAITS)),
+        (None, "all complete, not moved yet", item(review(1, "a", state="complete"))),
+        (None, "back with the manager", item(review(1, "a"), WAITS, status="mgr-1")),
+        (1, "a rejection completes nothing by itself", item(review(1, "a", "b", by=[replace(closes(1, "b"), action="reject")]), WAITS)),
+    ],
+)
+def test_a13_of_an_exact_task_nothing_is_guessed(active, what, look):
+    assert (look.exact, look.active(), what) == (True, active, what)
+
+
+@pytest.mark.parametrize("state", [None, "active"])
+def test_a_task_is_exact_when_each_of_its_steps_is(state):
+    look = snap(replace(step("a"), state="complete"), replace(step("b"), state=state))
+    assert look.exact is (state is not None)
+    assert not item().exact
+
+
+def test_a_response_newer_than_an_exact_tasks_modified_tells_nothing():
+    assert not UNDER_REVIEW.modified_unreliable
+    assert not task(UNDER_REVIEW).frozen
+
+
+@pytest.mark.parametrize(
+    ("same", "other"),
+    [
+        (True, closes(1, "a", 0.9)),
+        (True, replace(closes(1, "a"), action="reject", label="Renamed")),
+        (False, closes(1, "a", choice="no")),
+        (False, closes(1, "a", part="s1/b")),
+        (False, closes(1, "b", part="s1/a")),
+        (False, closes(1, "a", 1.1)),
+    ],
+)
+def test_c2_a_response_of_a_catalogue_is_known_by_its_part_and_its_id(same, other):
+    """C2. Labels and meanings may be edited. Without: all responses are gone and come again, and a restart is told."""
+    assert same == closes(1, "a").same(other)
+
+
+@pytest.mark.parametrize(("expected", "id_"), [((1, "a"), "s1/a"), ((2, "b"), "s2/b"), (None, "s9/a"), (None, None)])
+def test_a_part_is_found_by_its_name(expected, id_):
+    found = UNDER_REVIEW.part(id_)
+    assert expected == (found and (found[0], found[2].assigned))
+
+
+def test_the_shape_is_the_plan_and_not_its_progress():
+    begun = item(review(1, "a", "b", started=50, modified=50), review(2, "b"))
+    assert UNDER_REVIEW.shape == begun.shape
+    others = [item(review(1, "a", "b"), review(2, "c")), item(review(1, "a", optional=["b"]), WAITS), item(review(1, "a", "b"))]
+    assert len({UNDER_REVIEW.shape, *(o.shape for o in others)}) == 4
+
+
+@pytest.mark.parametrize("look", [UNDER_REVIEW, item(replace(WAITS, parts=()), answer=replace(closes(1, "a"), part=None)), item()])
+def test_an_exact_snapshot_is_the_same_after_the_ledger_has_kept_it(look):
+    kept = from_json(json.loads(json.dumps(to_json(replace(look, offer=Offer("s1/a", "ok", None, "a"))))))
+    assert (kept, kept.offer) == (look, None)
+
+
+def test_a_response_that_leaves_modified_alone_makes_an_older_look_known_by_what_it_lacks():
+    """B1. Autodesk does not say whether a response in the middle of a step touches its item."""
+    older = item(review(1, "a", "b"), WAITS)
+    assert (task(UNDER_REVIEW).stale(older), task(older).stale(UNDER_REVIEW)) == (True, False)
+    assert not task(UNDER_REVIEW).stale(item(review(1, "a", "b"), WAITS, at=10))

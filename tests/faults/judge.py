@@ -17,10 +17,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from tests.faults.scene import Stage
 from tests.faults.world import Effect, Plan, World, _plain
 from worker.core.submission import ENDED, HELD
 from worker.core.times import parse
-from worker.sandbox.life import Task
 
 IN_ANY_WORLD = frozenset({"UNTOLD", "LOST", "STUCK", "EVENTS"})
 """What must hold even where the assumptions do not."""
@@ -51,7 +51,7 @@ def _submissions(world: World) -> Iterator[tuple[str, str]]:
             yield "FALSE-APPLIED", plan.name
         if row.state in {"superseded", "refused", "expired", "cancelled"} and standing:
             yield "FALSE-END", f"{plan.name} is {row.state}: {row.reason}"
-        wrong = [e for e in standing if e.entry.step is not None and e.entry.step != e.send.plan_step]
+        wrong = [e for e in standing if _astray(e)]
         if (wrong or len(standing) > 1) and not told[plan.id] & ({"misapplied", "duplicated"} | (set() if world.marks else {"parked"})):
             yield "UNTOLD", f"{plan.name} on step {', '.join(str(e.entry.step) for e in standing)}"
         if row.state not in ENDED | HELD:
@@ -66,56 +66,49 @@ def _misplaced(world: World, effect: Effect) -> Iterator[tuple[str, str]]:
     if entry.step is None or send.plan_step is None:
         return
     since = look.at if look else 0.0
-    raced = any(since <= at <= entry.at for at in world.strangers[entry.task])
+    raced = any(since <= d.at <= entry.at for d in world.strangers[entry.task])
     if entry.step != send.plan_step and (not raced or (send.before and world.account.rules.when_exposed != "resend")):
         retry = "by a retry" if send.before else "by a first attempt that nobody raced"
         yield "NEXT-STEP", f"{plan.name} was meant for step {send.plan_step} and came on step {entry.step}, {retry}"
     issued = send.plan_issued
     if issued is None or look is None or issued.round in {entry.round, look.task.round}:
         return
-    known = _shows(issued, look.task) if plan.pinned else _moved(look.task) and look.task.modified_at > plan.command.issued_at
-    if known or (send.before and send.before[0].look and _shows(send.before[0].look.task, look.task)):
+    shows, at = world.scene.shows, (plan.step, plan.part)
+    known = shows(issued, look.task, *at, None if plan.pinned else plan.command.issued_at)
+    first = send.before[0].look if send.before else None
+    if known or (first and shows(first.task, look.task, *at, None)):
         yield "WRONG-ROUND", f"{plan.name} was meant for round {issued.round} and came in round {entry.round}"
 
 
-def _answers(task: Task) -> list[tuple[str, str, float]]:
-    return [(a.user, a.action, a.at) for s in task.steps for a in s.answers]
-
-
-def _moved(task: Task) -> bool:
-    """Whether the task was modified last by something that left no response."""
-    return all(abs(at - task.modified_at) > 1.0 for _, _, at in _answers(task))
-
-
-def _shows(before: Task, after: Task) -> bool:
-    """Whether a client that saw both can tell that something other than responses has happened."""
-    standing = _answers(after)
-    return any(a not in standing for a in _answers(before)) or (after.modified_at != before.modified_at and _moved(after))
+def _astray(effect: Effect) -> bool:
+    """Whether it is on another step, on another part, or in another beginning of it than the look it rests on showed."""
+    send, entry = effect.send, effect.entry
+    if entry.step is None:
+        return False
+    if entry.step != send.plan_step or entry.part != send.plan.part:
+        return True
+    return entry.began is not None and send.look is not None and entry.began != send.look.task.began(entry.step, entry.part)
 
 
 def _stands(world: World, effect: Effect) -> bool:
     """Whether the upstream still shows it."""
-    entry, task = effect.entry, world.workspace.tasks[effect.entry.task]
+    entry, task = effect.entry, world.scene.truth(effect.entry.task)
     if entry.step is None:
-        return [e for e in world.workspace.journal if e.task == entry.task][-1] is entry
+        return [e for e in world.recorded if e.task == entry.task][-1] is entry
     return any(a.user == entry.user and a.comment == entry.comment and a.at == entry.at for a in task.steps[entry.step - 1].answers)
 
 
 def _clear(world: World, plan: Plan) -> bool:
     """Nothing speaks against deciding this one: all could be read, nobody else acted, the grant is proven."""
-    command = plan.command
-    task = world.workspace.tasks[command.task]
-    user = world.grants[command.grant]
-    exposed = any(user in s.participants for s in task.steps[(plan.step or 0) :])
-    alone = all(p is plan or p.command.task != command.task for p in world.plans)
+    command, task = plan.command, plan.issued.id
+    alone = all(p is plan or p.issued.id != task for p in world.plans)
     return (
-        command.action == "approve"
-        and not exposed
+        command.action in {"approve", "close"}
+        and not world.scene.exposed(task, world.grants[command.grant], plan.step)
         and alone
         and world.marks
         and world.proven
-        and not world.frozen
-        and not world.strangers[command.task]
+        and not world.scene.disturbed(world.strangers[task], plan.step, plan.part)
         and len([s for s in plan.sends if not s.proven_unsent]) < 5
         and not plan.person_took_over
         and plan.name not in world.blind
@@ -131,13 +124,13 @@ def _events(world: World) -> Iterator[tuple[str, str]]:
         numbers = [int(e["sequence"]) for e in events]
         if numbers != list(range(1, len(numbers) + 1)):
             yield "EVENTS", f"{name}: the sequence is {numbers}"
-        rounds = [e for e in world.workspace.journal if e.task == id_ and e.action in {"SUBMIT", "RESTART"}]
-        if (told := sum(e["type"] == "task.restarted" for e in events)) > len(rounds):
-            yield "EVENTS", f"{name}: {told} restarts were told, and there were {len(rounds)}"
+        rounds = world.scene.rounds(id_)
+        if (told := sum(e["type"] == "task.restarted" for e in events)) > rounds:
+            yield "EVENTS", f"{name}: {told} restarts were told, and there were {rounds}"
         completed = [e for e in events if e["type"] == "step.completed"]
         facts = [(e["data"]["step"], frozenset((r["actor"], r["at"]) for r in e["data"]["responses"])) for e in completed]
-        for (step, _), times in Counter(facts).items():
-            if times > 1:
+        for (step, by), times in Counter(facts).items():
+            if times > 1 and by:  # what nobody answered may complete in each round
                 yield "EVENTS", f"{name}: step {step} completed was told {times} times"
         yield from _complete(world, id_, facts)
         for event in completed:
@@ -146,17 +139,24 @@ def _events(world: World) -> Iterator[tuple[str, str]]:
 
 def _complete(world: World, id_: str, facts: list[tuple[int, frozenset[tuple[str, str]]]]) -> Iterator[tuple[str, str]]:
     """What stands completed now, and came after the first look, was told; what came before was not."""
-    task = world.workspace.tasks[id_]
-    for number, step in enumerate(task.steps, 1):
-        if not step.complete(task.round) or any(a.action == "REJECT" for a in step.answers):
+    for number, step in enumerate(world.scene.truth(id_).steps, 1):
+        if not step.complete or not step.answers:
             continue
-        at = max(a.at for a in step.answers)
-        ours = [f for f in facts if f[0] == number and {a for a, _ in f[1]} <= {a.user for a in step.answers}]
-        newest = [f for f in ours if f[1] and abs(max(parse(t) for _, t in f[1]) - at) < 1.0]
-        if id_ in world.baselines and not newest and all(a.action == "APPROVE" for a in step.answers):
+        last = max(step.answers, key=lambda a: a.at)
+        told = [by for n, by in facts if n == number and by and all(_of(r, step) for r in by)]
+        ours = any((e.entry.user, e.entry.at) == (last.user, last.at) for e in world.effects)
+        if id_ in world.baselines and not told and step.plain and (world.options.watched or ours):
             yield "EVENTS", f"{world.short(id_)}: step {number} is complete, and nobody was told"
-        if newest and at < world.seen_first.get(id_, 0.0) - 1.0:
+        if told and last.at < world.seen_first.get(id_, 0.0) - 1.0:
             yield "EVENTS", f"{world.short(id_)}: step {number} was complete before the first look, and was told"
+
+
+def _of(told: tuple[str, str], step: Stage) -> bool:
+    """Whether it stands, or stood in this round, where the upstream says when that began, and was replaced."""
+    began = step.began.get(None)
+    if began is not None:
+        return parse(told[1]) >= began - 1.0
+    return any(told[0] == a.user and abs(parse(told[1]) - a.at) < 1.0 for a in step.answers)
 
 
 def _ordered(world: World, name: str, events: list[dict[str, Any]], completed: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -172,9 +172,11 @@ def _ordered(world: World, name: str, events: list[dict[str, Any]], completed: d
         plan = next((p for p in world.plans if p.name == _plain(r["comment"])), None)
         if plan is None or not world.marks:
             continue
-        wrong = [e for e in world.effects if e.send.plan is plan and e.entry.step != e.send.plan_step and e.entry.step == step]
+        wrong = [e for e in world.effects if e.send.plan is plan and _astray(e) and e.entry.step == step]
         if any(e.entry.comment == r["comment"] for e in wrong):
-            told = [e for e in events if e["type"] == "submission.misapplied" and e["data"]["submission"]["id"] == plan.id]
-            told += [e for e in events if e["type"] == "submission.duplicated" and e["data"]["submission"]["id"] == plan.id]
-            if not completed["data"].get("disputed") or not any(int(t["sequence"]) < at for t in told):
+            about = [e for e in events if e["type"].startswith("submission.") and e["data"]["submission"]["id"] == plan.id]
+            before = [e["type"].removeprefix("submission.") for e in about if int(e["sequence"]) < at]
+            loud = [n for n, state in enumerate(before) if state in {"misapplied", "duplicated"}]
+            resolved = loud and {"applied", "abandoned"} & set(before[loud[-1] :])  # by a person, before this was seen
+            if not loud or not (completed["data"].get("disputed") or resolved):
                 yield "EVENTS", f"{name}: step {step} completed holds the misplaced {plan.name} and is not disputed"

@@ -4,7 +4,7 @@ A mutant is one textual replacement in a copy of the package. Its old text must 
 mutant along. The options direct the worlds to where the rule matters; the unmutated copy must pass the same worlds.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +41,12 @@ PAUSED = f"{AGAIN} faults=0 late=0 people=0 others=0.4 pauses=0.2 crash=0"
 KILLED = f"{AGAIN} faults=0 late=1.0 lateness=38 people=0 others=0 pauses=0 crash=0 eager=1.0".replace("ledger=0", "ledger=0.8")
 EARLY = f"{PLAIN} exposed=True commands=1 when_exposed=once faults=0 late=0 pauses=0 others=0 crash=0 early=0.7"
 RETURNED = f"{PLAIN} exposed=False commands=1 faults=0.5 late=0 people=0.3 others=0 crash=0"
+PART = "upstream=autodesk plain=True marks=True by_hand=0 stale=0 ledger=0 reads=0 replaces=True commands=1"
+"""One submission for a part that a second close would answer again: where the upstream refuses that, nothing can double."""
+
+SENT_BACK = f"{PART} does=rounds others=0 crash=0 late=0 pauses=0"
+"""People take the item back and send it again."""
+
 TWO = f"{PLAIN} exposed=True commands=2 tasks=1 when_exposed=once faults=0.1 late=0.1 people=0 crash=0"
 
 MUTANTS: Final = (
@@ -60,7 +66,7 @@ MUTANTS: Final = (
     known = contexts(rt, account)
 
     def rehearse(c: object) -> None:
-        rehearsed.append(rt.ledger.submissions._settle(c, [a for a, _ in answers], known, again=False))
+        rehearsed.append(rt.ledger.submissions._settle(c, [a for a, _ in answers], known, prices(account), again=False))
         raise KeyError
 
     try:
@@ -87,8 +93,8 @@ MUTANTS: Final = (
     Mutant(
         "nobody asks when it was issued",
         "core/submission.py",
-        "    issued = s.command.issued_at\n",
-        '    issued = float("inf")\n',
+        "    issued, aside = s.command.issued_at, look",
+        '    issued, aside = float("inf"), look',
         "WRONG-ROUND",  # not NEXT-STEP: `accept` lets no command without a step through where there are several
         f"{EARLY.replace('exposed=True', 'exposed=False')} pinned=False",
     ),
@@ -147,6 +153,95 @@ MUTANTS: Final = (
         "        if before is None:\n            return True\n",
         "EVENTS",
         "plain=True exposed=False marks=True frozen=False faults=0.3 late=0 people=0.2 others=0.1 crash=0 stale=0.7",
+    ),
+)
+
+
+def _there(name: str, options: str, breaks: str | None = None) -> Mutant:
+    """A mutant of above, on parts."""
+    known = next(m for m in MUTANTS if m.name == name)
+    return replace(known, name=f"{name}, on parts", options=options, breaks=breaks or known.breaks)
+
+
+PARTS: Final = (
+    _there("no quiet period", f"{PART} faults=0.5 late=0.5 people=0 others=0 pauses=0"),
+    _there("sent before it is written", f"{PART} faults=0 late=1.0 lateness=38 people=0 others=0 pauses=0 crash=0 eager=1.0 ledger=0.8"),
+    _there("the gate is always open", f"{PART} faults=0 late=0 people=0 others=0.4 pauses=0.2 crash=0"),
+    # An upstream whose looks fail is left alone (B4), so that it takes more worlds until one comes of it.
+    replace(_there("a failed look is an absent effect", f"{PART} faults=0.8 late=0 people=0 others=0 pauses=0.15 reads=0.3"), worlds=200),
+    _there("whoever answers as we would, was us", f"{PART} does=beside faults=0.6 late=0 people=0.15 others=0 crash=0 by_hand=1.0"),
+    Mutant(
+        "absent whatever the part's round was",
+        "core/submission.py",
+        "    if not (near(now[1].started, was[1].started, tasks.SAME_MODIFIED) and",
+        '    if now[2].state != "complete":\n        return Absent(look)\n'
+        "    if not (near(now[1].started, was[1].started, tasks.SAME_MODIFIED) and",
+        "WRONG-ROUND",
+        f"{SENT_BACK} faults=0.5 people=0.3",
+    ),
+    Mutant(
+        "absent in a review that was sent again and goes on",
+        "core/submission.py",
+        " and near(look.begun, base.begun, tasks.SAME_MODIFIED)):\n",
+        "):\n",
+        "WRONG-ROUND",
+        f"{SENT_BACK} goes_on=True faults=0.5 people=0.3",
+    ),
+    Mutant(
+        "a pin holds in every round",
+        "core/pins.py",
+        "            return self._anew(look)\n",
+        "            return None\n",
+        "WRONG-ROUND",
+        f"{SENT_BACK} pinned=True faults=0 people=0 early=0.7",
+    ),
+    Mutant(
+        "nobody asks when the step began",
+        "core/submission.py",
+        "    if since is not None and since > s.command.issued_at:\n",
+        '    if since is not None and since > float("inf"):\n',
+        "WRONG-ROUND",
+        f"{SENT_BACK} pinned=False faults=0 people=0 early=0.7",
+    ),
+    Mutant(
+        "an effect is right in every round",
+        "core/submission.py",
+        "    if was and now:\n        return not all(",
+        "    if was and now:\n        return False and not all(",
+        "UNTOLD",
+        f"{SENT_BACK} faults=0.2 people=0.12",
+    ),
+    Mutant(
+        "an answer knows its step's round only",
+        "core/submission.py",
+        "for a, b in ((now[1], was[1]), (now[2], was[2])))",
+        "for a, b in ((now[1], was[1]),))",
+        "UNTOLD",
+        f"{SENT_BACK} faults=0 people=0.12",
+    ),
+    Mutant(
+        "no look after an answer that shows its part alone",
+        "core/advance.py",
+        "            return replace(move, submission=life.shown_later(move.submission, ctx))\n",
+        "            return move\n",
+        "EVENTS",
+        "upstream=autodesk marks=True watched=False commands=1 tasks=1 faults=0 late=0 people=0 reads=0 stale=0 crash=0 ledger=0 others=0",
+    ),
+    Mutant(
+        "a part counts as exposed",
+        "core/submission.py",
+        "    if s.part:\n        return False\n",
+        "",
+        "PARKED-FOR-NOTHING",
+        f"{PART} when_exposed=once faults=0.7 late=0 people=0 others=0 crash=0",
+    ),
+    Mutant(
+        "the whole item is compared",
+        "core/submission.py",
+        "    if s.part:\n        return _part_compared(s, s.part, base, look)\n",
+        "",
+        "PARKED-FOR-NOTHING",
+        f"{PART} does=beside faults=0.7 late=0 people=0.2 others=0 crash=0",
     ),
 )
 

@@ -104,7 +104,7 @@ def options_of(texts: list[str]) -> Options:
         name, _, value = text.partition("=")
         if name not in known:
             raise SystemExit(f"no option {name}; there are {', '.join(known)}")
-        given[name] = {"True": True, "False": False}.get(value, value if name in {"when_exposed", "version"} else None)
+        given[name] = {"True": True, "False": False}.get(value, value if name in {"when_exposed", "version", "upstream", "does"} else None)
         if given[name] is None:
             given[name] = int(value) if name in {"commands", "tasks"} else float(value)
     return replace(Options(), **given)

@@ -6,29 +6,20 @@ people act, time passes, another worker runs, this one dies.
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import Any, Self
 
 import httpx
 
+from tests.faults.scene import Look
 from worker.core.gate import may_leave
 from worker.core.outcomes import Fact
 from worker.engine import Errand
 from worker.sandbox.exchange import Request
 from worker.sandbox.faults import Fault
-from worker.sandbox.life import Task
 
 
 class Broken(Exception):
     """The exchange came to no answer."""
-
-
-@dataclass(slots=True)
-class Look:
-    """What a GET showed: the task as it was at that instant (ghost truth included)."""
-
-    at: float
-    task: Task
 
 
 class Simulated:
@@ -57,6 +48,9 @@ class Bag:
 
     def __len__(self) -> int:
         return len(self.waiting) + len(self.ready)
+
+    def room(self, most: int) -> int:
+        return most - len(self)
 
     def __enter__(self) -> Self:
         return self
@@ -99,6 +93,8 @@ class _Exchange:
         self.bag, self.tag, self.errand, self.until = bag, tag, errand, until
         self.world, self.engine = bag.world, bag.engine
         self.handed = False
+        self.look: Look | None = None
+        self.behind = float("inf")
 
     def outcome(self) -> Any:
         flow = self.errand.flow

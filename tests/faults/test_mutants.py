@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import worker
-from tests.faults.mutants import BY_CLASS, MUTANTS, Mutant
+from tests.faults.mutants import BY_CLASS, MUTANTS, PARTS, Mutant
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,7 +46,7 @@ def search(copy: Path, mutant: Mutant, *more: str) -> subprocess.CompletedProces
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
+@pytest.mark.parametrize("mutant", [*MUTANTS, *PARTS], ids=lambda m: m.name)
 def test_missed(copy: Path, mutant: Mutant) -> None:
     """Without the rule its invariant breaks."""
     mutant.apply(copy / "worker")
@@ -71,5 +71,5 @@ def test_sorted_by_class(copy: Path) -> None:
 def test_one_place_each() -> None:
     """Every mutant still fits the code."""
     package = Path(worker.__file__).parent
-    for mutant in (*MUTANTS, BY_CLASS):
+    for mutant in (*MUTANTS, *PARTS, BY_CLASS):
         assert (package / mutant.file).read_text(encoding="utf-8").count(mutant.old) == 1, mutant.name

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.faults.mutants import MUTANTS
+from tests.faults.mutants import MUTANTS, PARTS
 from tests.faults.search import LENGTH, Arena, options_of, tape_of
-from tests.faults.world import Options
+from tests.faults.world import SCENES, Options
 from worker.upstreams.workiva import VERSIONS
 
 CONFORMING = Options()
@@ -32,28 +32,28 @@ def arena() -> Iterator[Arena]:
 worlds = settings(
     derandomize=True, database=None, deadline=None, report_multiple_bugs=False, suppress_health_check=list(HealthCheck), print_blob=False
 )
-versions = st.sampled_from(tuple(VERSIONS))
+upstreams = st.sampled_from([*({"version": v} for v in VERSIONS), {"upstream": "autodesk"}, {"upstream": "autodesk"}])
 tapes = st.binary(min_size=LENGTH, max_size=LENGTH)
 
 
 @pytest.mark.slow
-@given(tapes, versions)
-@settings(worlds, max_examples=120)
-def test_conforming(arena: Arena, tape: bytes, version: str) -> None:
-    ran = arena.run(tape, replace(CONFORMING, version=version))
+@given(tapes, upstreams)
+@settings(worlds, max_examples=160)
+def test_conforming(arena: Arena, tape: bytes, upstream: dict[str, str]) -> None:
+    ran = arena.run(tape, replace(CONFORMING, **upstream))  # type: ignore[arg-type]
     assert not ran.broken, f"tape {tape.rstrip(bytes(1)).hex()}\n{ran}"
 
 
 @pytest.mark.slow
-@given(tapes, versions)
-@settings(worlds, max_examples=60)
-def test_late(arena: Arena, tape: bytes, version: str) -> None:
-    ran = arena.run(tape, replace(LATE, version=version))
+@given(tapes, upstreams)
+@settings(worlds, max_examples=80)
+def test_late(arena: Arena, tape: bytes, upstream: dict[str, str]) -> None:
+    ran = arena.run(tape, replace(LATE, **upstream))  # type: ignore[arg-type]
     assert not ran.broken, f"tape {tape.rstrip(bytes(1)).hex()}\n{ran}"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
+@pytest.mark.parametrize("mutant", [*MUTANTS, *PARTS], ids=lambda m: m.name)
 def test_sound(arena: Arena, mutant) -> None:
     """The code as it is passes the worlds in which its mutants are missed."""
     for number in range(12):
@@ -61,6 +61,8 @@ def test_sound(arena: Arena, mutant) -> None:
         assert not ran.broken, f"world {number}: {mutant.options}\n{ran}"
 
 
-def test_a_world_is_a_value(arena: Arena) -> None:
+@pytest.mark.parametrize("upstream", SCENES)
+def test_a_world_is_a_value(arena: Arena, upstream: str) -> None:
     """The same tape, the same world, to the last line."""
-    assert arena.run(tape_of(3, 3), CONFORMING).trace == arena.run(tape_of(3, 3), CONFORMING).trace
+    options = replace(CONFORMING, upstream=upstream)
+    assert arena.run(tape_of(3, 3), options).trace == arena.run(tape_of(3, 3), options).trace

@@ -1,4 +1,4 @@
-"""One world: the real flows, core, ledger and connector against the simulated Workiva, with everything that may go wrong, in virtual time.
+"""One world: the real flows, core, ledger and connector against a simulated upstream, with everything that may go wrong, in virtual time.
 
 A tape of bytes decides all of it (`tape`), so a world can be run again, and made smaller. First the storm, as long as there is tape; then
 the calm: nothing goes wrong any more, time runs on until nothing is due, past quiet periods and vigils. Then `judge` compares what the
@@ -11,41 +11,37 @@ no lag of reads beyond slack, clocks that do not jump. In another one effects ma
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
 import sqlalchemy as sa
 
-from tests.faults.simulated import Broken, Look, Simulated, answered, asked
+from tests.faults.autodesk import AutodeskScene
+from tests.faults.scene import GRANTS, NAME, START, Deed, Look, Scene, Truth
+from tests.faults.simulated import Broken, Simulated, answered, asked
 from tests.faults.tape import Tape
+from tests.faults.workiva import WorkivaScene
 from worker.core.command import Command
 from worker.core.pins import pin_of
 from worker.core.submission import NotNow, Rules
 from worker.errors import LedgerDown
-from worker.flows import Account, Runtime
+from worker.flows import Runtime
 from worker.flows.accept import accept
 from worker.flows.poll import poll
 from worker.flows.resolve import cancel, resolve
 from worker.flows.submit import submit
 from worker.ledger import Ledger, tables
 from worker.sandbox.faults import Fault, Faulty, Script
-from worker.sandbox.life import Task
-from worker.sandbox.workiva import Workiva as Upstream
-from worker.sandbox.workspace import Client, Entry, Workspace
-from worker.upstreams.auth import Grant
-from worker.upstreams.workiva import ACTIONS, VERSIONS, Workiva
+from worker.upstreams.workiva import VERSIONS
 
-START = 1_800_000_000.0
-ME, OTHER = "jane", "joe"
-"""The users that our two grants act as. Everybody else is a person; and jane may act by hand, too."""
+SCENES: Mapping[str, Callable[[Any], Scene]] = {"workiva": WorkivaScene, "autodesk": AutodeskScene}
 
 RULES = {"deadline": 25.0, "lease": 30.0, "cutoff": 29.0, "slack": 20.0}
 LAG = 5.0
 """Seconds that a read may be behind the truth, and that lie between gate and write at most. With `LATE` below cut-off + slack."""
 LATE = (2.0, 12.0, 30.0, 38.0)
 TOO_LATE = (60.0, 110.0, 700.0, 4000.0)
-NAME = "finance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +70,16 @@ class Options:
     commands: int | None = None
     tasks: int | None = None
     plain: bool = False
+    upstream: str = "workiva"
     version: str = next(iter(VERSIONS))
+    replaces: bool | None = None
+    """Autodesk: whether a second close of a part replaces the first."""
+    goes_on: bool = False
+    """Autodesk: a review that is sent again goes on where it was."""
+    does: str = "anything"
+    """Autodesk: what people do. "rounds": take items back and send them again; "beside": answer for themselves, or edit the item."""
+    watched: bool = True
+    """Whether anything but our own looks sees the tasks."""
 
 
 class Crash(BaseException):
@@ -103,8 +108,9 @@ class Plan:
     """One command, and what its requester saw."""
 
     command: Command
-    issued: Task
+    issued: Truth
     step: int | None
+    part: str | None
     pinned: bool
     id: str = ""
     sends: list["Send"] = field(default_factory=list)
@@ -124,7 +130,7 @@ class Send:
     at: float
     before: list["Send"]
     plan_step: int | None = None
-    plan_issued: Task | None = None
+    plan_issued: Truth | None = None
     proven_unsent: bool = False
 
 
@@ -132,7 +138,7 @@ class Send:
 class Effect:
     """What the journal shows of a command."""
 
-    entry: Entry
+    entry: Deed
     send: Send
 
 
@@ -187,14 +193,14 @@ class World:
         self.trace: list[str] = []
         self.stack: list[tuple[str, Runtime]] = []
         self.workers = 0
-        self.workspace = Workspace(now=hand)
-        self.workspace.clients = {"me": Client("secret", ME), "other": Client("secret", OTHER)}
         self.script = Script()
-        self.upstream = Faulty(Upstream(self.workspace), self.script, cutoff=RULES["cutoff"])
+        self.scene = SCENES[options.upstream](self)
+        self.upstream = Faulty(self.scene.upstream, self.script, cutoff=RULES["cutoff"])
+        self.recorded: list[Deed] = []
         self.late: dict[int, Send] = {}
         self.effects: list[Effect] = []
         self.plans: list[Plan] = []
-        self.strangers: dict[str, list[float]] = defaultdict(list)
+        self.strangers: dict[str, list[Deed]] = defaultdict(list)
         self.answered: dict[tuple[str, str], float] = {}
         self.seen_first: dict[str, float] = {}
         self.baselines: set[str] = set()
@@ -217,53 +223,34 @@ class World:
                 rows = [{"account": NAME, "grant": g, "acts_as": u, "state": "proven", "at": START} for g, u in self.grants.items()]
                 c.execute(sa.insert(tables.grants), rows)
 
-        self.grants = {"me": ME, "other": OTHER}
+        self.grants = GRANTS
         self.ledger.database.write(work)
         self.marks = o.marks if o.marks is not None else not tape.happens(0.15)
-        self.frozen = o.frozen if o.frozen is not None else tape.happens(0.15)
+        drawn = self.scene.draw()
         exposed = o.when_exposed or tape.pick(("once", "once", "resend", "resend", "park"))
-        self.workspace.switches = self.workspace.switches.turned(modified_frozen=self.frozen)
-        self.account = Account(
-            name=NAME,
-            kind="workiva",
-            connector=Workiva("http://upstream/workiva", self.options.version, grants={n: Grant(n, "secret") for n in self.grants}),
-            rules=Rules(**RULES, when_exposed=exposed, marks=self.marks),  # type: ignore[arg-type]
-            grants=self.grants,
-            expires_after=300.0,
-            actions=ACTIONS,
-        )
-        self.say(f"world: when_exposed={exposed} marks={self.marks} frozen={self.frozen} proven={self.proven}")
+        self.account = self.scene.account(Rules(**RULES, when_exposed=exposed, marks=self.marks))  # type: ignore[arg-type]
+        self.say(f"world: when_exposed={exposed} marks={self.marks} proven={self.proven} {drawn}")
 
     def _make(self) -> None:
         o, tape = self.options, self.tape
-        for _ in range(o.tasks or tape.pick((1, 1, 1, 2, 3))):
-            steps = []
-            for n in range(2 if o.plain else tape.pick((2, 2, 1, 3))):
-                us = n == 0 or (tape.happens(0.5) if o.exposed is None else o.exposed)
-                people = ([ME] if us else []) + tape.pick(
-                    (["bob"], [], ["bob", "eve"], [OTHER], [OTHER, "bob"]) if us else (["bob"], [OTHER])
-                )
-                if o.plain:
-                    people = ([ME] if us else []) + ["bob"]
-                steps.append({"participants": people, "mode": "ONE" if o.plain else tape.pick(("ONE", "ONE", "ALL"))})
-            task = self.workspace.make({"title": "t", "steps": steps, "owner": "ann", "assignees": ["ann", ME]})
-            self.say(f"task {self.short(task.id)}: " + "; ".join(f"{','.join(s.participants)} {s.mode}" for s in task.steps))
+        self.scene.make()
         self.pass_time(1000.0)
-        self.ids = list(self.workspace.tasks)
+        self.ids = self.scene.ids
         self.to_come = o.commands or tape.pick((1, 1, 2, 2, 3, 4))
         feed = tape.happens(0.3)
-        for id_ in [""] if feed else self.ids:
-            self.ledger.watches.add(NAME, id_, 300.0)
-        if tape.happens(0.5):
+        watches = [self.ledger.watches.add(NAME, id_, 300.0) for id_ in ([""] if feed else self.ids)]
+        if tape.happens(0.5) or not o.watched:
             self.quietly(lambda: self.work(poll))
             self.baselines = set(self.ids)
+        for watch in () if o.watched else watches:
+            self.ledger.watches.remove(watch.id)
 
     def boot(self) -> float:
         """The boot-time clock."""
         return self.hand.now - START + 5000.0
 
     def short(self, id_: str) -> str:
-        return "T" + str([*self.workspace.tasks].index(id_) + 1)
+        return "T" + str(self.scene.ids.index(id_) + 1)
 
     def say(self, text: str) -> None:
         who = self.stack[-1][0] if self.stack else "--"
@@ -284,19 +271,26 @@ class World:
         until = self.hand.now + seconds
         while due := sorted((p for p in self.upstream.pending if p.due <= until), key=lambda p: p.due):
             self.hand.now = max(self.hand.now, due[0].due)
-            before = len(self.workspace.journal)
             self.upstream.land(due[0])
-            self._note(before, self.late.pop(id(due[0]), None), "comes late: ")
+            self._note(self.late.pop(id(due[0]), None), "comes late: ")
         self.hand.now = until
+        self.scene.settle()
+        self._note(None)
 
-    def _note(self, before: int, send: Send | None, how: str = "") -> None:
-        for e in self.workspace.journal[before:]:
+    def _note(self, send: Send | None, how: str = "") -> None:
+        """Take down what has been done since the last time."""
+        for e in self.scene.deeds(len(self.recorded)):
+            self.recorded.append(e)
             self.say(f"{how}{e.by} {e.user} {e.action} {e.comment or ''} on {self.short(e.task)} step {e.step} round {e.round}")
             if e.by == "person":
-                self.strangers[e.task].append(e.at)
-            elif send:
+                self.strangers[e.task].append(e)
+            elif send and e.by == "api":
                 self.effects.append(Effect(e, send))
             self.answered[e.task, e.user] = self.hand.now
+
+    def answered_lately(self, id_: str, who: str) -> bool:
+        """Two responses of one person do not come this close (C2)."""
+        return self.hand.now - self.answered.get((id_, who), 0.0) < 1.5
 
     def moment(self, *, bounded: bool = False) -> None:
         """Between two steps of a worker."""
@@ -320,26 +314,10 @@ class World:
                 self.stack[-1][1].stopping.set()
 
     def person(self) -> None:
-        """Somebody acts in Workiva's own pages."""
+        """Somebody acts in the upstream's own pages."""
         id_ = self.ids[0] if len(self.ids) == 1 else self.tape.pick(self.ids)
-        task, before = self.workspace.tasks[id_], len(self.workspace.journal)
-        by_hand = self.tape.happens(self.options.by_hand)
-        what = self.tape.pick(("APPROVE", "APPROVE", "resubmit", "resubmit", "restart", "edit", "REJECT"))
-        self.pass_time(0.05)
-        step = task.steps[task.active] if task.active is not None else None
-        who = next((u for u in (step.participants if step else ()) if (u == ME if by_hand else u not in {ME, OTHER})), None)
-        if who and self.hand.now - self.answered.get((id_, who), 0.0) < 1.5:
-            return  # two responses of one person do not come this close (C2)
-        if what in {"APPROVE", "REJECT", "resubmit"} and who:
-            self.upstream.upstream.person(id_, "REJECT" if what == "resubmit" else what, who, "by hand")
-        if what == "resubmit":
-            self.pass_time(1.5)
-            self.upstream.upstream.person(id_, "SUBMIT", "ann")
-        elif what == "restart":
-            self.upstream.upstream.person(id_, "RESTART", "ann")
-        elif what == "edit":
-            self.upstream.upstream.edit(id_, [{"op": "replace", "path": "/title", "value": f"t{self.hand.now:.2f}"}])
-        self._note(before, None)
+        self.scene.person(id_, by_hand=self.tape.happens(self.options.by_hand))
+        self._note(None)
         self.pass_time(0.05)
 
     def runtime(self) -> Runtime:
@@ -395,20 +373,23 @@ class World:
 
     # -- an exchange
 
-    def _task(self, request: httpx.Request) -> str:
-        return self.upstream.upstream.task_of(asked(request)) or ""
+    def task_of(self, request: httpx.Request) -> str:
+        """The id of the task that it is about, or "" where it is about many or none."""
+        return (self.upstream.upstream.task_of(asked(request)) or "").partition("/")[0]
 
     def exchange(self, ex: Any, request: httpx.Request) -> httpx.Response:
         """One request reaches the upstream or does not, and its answer comes or does not. Raises Broken."""
-        task, act = self._task(request), request.method == "POST"
+        task, act = self.task_of(request), request.method == "POST"
         fault = self._fate(act)
-        send, look, before = None, None, len(self.workspace.journal)
+        send, look, whole = None, None, False
         if act and (fault is None or fault.what != "refuse"):
-            send = self._send(ex, request)
+            send = self._send(ex)
         if not act and task:
-            behind = fault.seconds or 0.0 if fault and fault.what == "stale" else 0.0
-            then = [v for v in self.workspace._past[task] if v.at <= self.hand.now - behind + 0.001][-1].task
-            look = Look(self.hand.now - behind, then) if then else None
+            # Of one look the later reads lag no more than the earlier ones: an item is read before its steps.
+            ex.behind = min(ex.behind, fault.seconds or 0.0 if fault and fault.what == "stale" else 0.0)
+            if fault and fault.what == "stale":
+                fault = replace(fault, seconds=ex.behind)
+            look, whole = self.scene.glance(request, ex.behind, ex.look)
         if fault:
             self.script.add(fault)
             if not act and fault.what not in {"stale", "expire"}:
@@ -420,7 +401,7 @@ class World:
             self.say(told)
         if delivery.pending and send:
             self.late[id(delivery.pending)] = send
-        self._note(before, send, "effect: ")
+        self._note(send, "effect: ")
         limit = max(0.0, ex.until - self.boot())
         if delivery.how == "refuse":
             ex.handed = False  # no connection, so the body was never asked for
@@ -437,20 +418,22 @@ class World:
             raise Broken("answer lost")
         if send and response.status in {401, 429}:
             send.proven_unsent = True
-        if not act and response.status == 200:
-            for id_ in [task] if task else list(self.workspace.tasks):
+        if response.status == 200:
+            ex.look = look
+        if not act and response.status == 200 and whole:
+            for id_ in [task] if task else self.ids:
                 self.seen_first.setdefault(id_, look.at if look else self.hand.now - LAG)
-        if look and response.status == 200 and (name := self.asker(ex.tag)) is not None:
+        if look and whole and response.status == 200 and (name := self.asker(ex.tag)) is not None:
             ex.bag.looks[name] = look
             self.unread.discard(name)
         self.moment()
         return answered(response, request)
 
-    def _send(self, ex: Any, request: httpx.Request) -> Send:
-        name = _plain(_comment(request))
+    def _send(self, ex: Any) -> Send:
+        name = self.asker(ex.tag)
         plan = next(p for p in self.plans if p.name == name)
         before = [s for s in plan.sends if not s.proven_unsent]
-        send = Send(plan, ex.bag.looks.get(name), self.hand.now, before, plan.step, plan.issued)
+        send = Send(plan, ex.bag.looks.get(name or ""), self.hand.now, before, plan.step, plan.issued)
         plan.sends.append(send)
         return send
 
@@ -461,9 +444,9 @@ class World:
         )
         if happens == "late":
             seconds = o.lateness or tape.pick(LATE if o.conforming or tape.happens(0.3) else TOO_LATE)
-            return Fault("act", "late", seconds=seconds, status=tape.pick((None, None, 502, 409)))
+            return Fault("*", "late", seconds=seconds, status=tape.pick((None, None, 502, 409)))
         if happens == "stale":
-            return Fault("read", "stale", seconds=tape.pick((0.3, 1.0, LAG)))
+            return Fault("*", "stale", seconds=tape.pick((0.3, 1.0, LAG)))
         if not happens:
             return None
         if not act:
@@ -478,8 +461,9 @@ class World:
 
     def text(self, request: httpx.Request) -> str:
         """A request in a few words."""
-        id_ = self._task(request)
-        return f"{request.method} {self.short(id_) if id_ else 'tasks'} {_comment(request) or ''}".strip()
+        id_ = self.task_of(request)
+        what = self.short(id_) if id_ else request.url.path.rpartition("/")[2]
+        return f"{request.method} {what} {_comment(request) or ''}".strip()
 
     # -- the requester
 
@@ -488,31 +472,26 @@ class World:
         self.to_come -= 1
         o, tape = self.options, self.tape
         id_ = self.ids[0] if len(self.ids) == 1 else tape.pick(self.ids)
-        task = self.workspace.tasks[id_]
-        active = None if task.active is None else task.active + 1
-        number = min(len(task.steps), (active or 1) + (0 if o.plain else tape.pick((0, 0, 0, 0, 1))))
-        action = "approve" if o.plain else tape.pick(("approve",) * 9 + ("reject", "skip", "restart", "cancel", "submit"))
-        able = [g for g, user in self.grants.items() if user in task.steps[number - 1].participants]
-        grant = able[0] if len(able) == 1 and not tape.happens(0.03) else tape.pick(("me", "other"))
-        on_step = action in {"approve", "reject", "skip"}
-        pinned = (tape.happens(0.5) if o.pinned is None else o.pinned) and on_step
+        wish, task = self.scene.wish(id_), self.scene.truth(id_)
+        pinned = (tape.happens(0.5) if o.pinned is None else o.pinned) and wish.step is not None
         name = f"C{len(self.plans) + 1}"
         command = Command(
             key=f"k{name}",
             account=NAME,
-            grant=grant,
-            task=id_,
-            action=action,
+            grant=wish.grant,
+            task=f"{id_}/{wish.part}" if wish.part else id_,
+            action=wish.action,
             issued_at=self.hand.now,
-            pin=self._pin(id_, number) if pinned else None,
-            step=number if on_step and not pinned else None,
+            pin=self._pin(id_, wish.step) if pinned and wish.step else None,
+            step=None if pinned else wish.step,
             comment=name,
             not_after=self.hand.now + tape.pick((300.0, 600.0, 1200.0, 150.0)),
             wait_for_turn=not o.plain and tape.happens(0.5),
+            **wish.fields,
         )
-        plan = Plan(command, task, number if on_step else None, pinned)
+        plan = Plan(command, task, wish.step, wish.part, pinned)
         self.plans.append(plan)
-        self.say(f"{name}: {grant} is to {action} {self.short(id_)} step {number}{' (pinned)' if pinned else ''}")
+        self.say(f"{name}: {wish.grant} is to {wish.action} {self.short(id_)} step {wish.step}{' (pinned)' if pinned else ''}")
         self.pass_time(0.05)
         if tape.happens(o.early):
             self.person()
@@ -530,10 +509,12 @@ class World:
 
         def ask() -> None:
             flow = self.account.connector.read(id_)
-            request = next(flow)
-            request.headers["authorization"] = f"Bearer {self._token()}"
+            token = self._token()
             try:
-                flow.send(answered(self.upstream(asked(request)).answer(), request))
+                request = next(flow)
+                while True:
+                    request.headers["authorization"] = f"Bearer {token}"
+                    request = flow.send(answered(self.upstream(asked(request)).answer(), request))
             except StopIteration as end:
                 found.append(end.value)
 
@@ -565,13 +546,14 @@ class World:
     def _resolve(self, plan: Plan) -> None:
         done = any(e.send.plan is plan for e in self.effects)
         pending = any(s.plan is plan for s in self.late.values())
-        task = self.workspace.tasks[plan.command.task]
-        step = None if done or pending or task.active is None or not self.tape.happens(0.6) else task.active + 1
+        id_ = plan.issued.id
+        ready = None if done or pending else self.scene.again(id_, plan.command)
+        step = ready if ready and self.tape.happens(0.6) else None
         verdict: Any = "applied" if done else "retry" if step else "abandoned"
-        self.quietly(lambda: resolve(self.runtime(), plan.id, verdict, "seen", self._pin(task.id, step) if step else None))
+        self.quietly(lambda: resolve(self.runtime(), plan.id, verdict, "seen", self._pin(id_, step) if step else None))
         self.say(f"{plan.name}: a person resolves it as {verdict}")
         if step:
-            plan.issued, plan.pinned, plan.sends = task, True, []
+            plan.issued, plan.pinned, plan.sends = self.scene.truth(id_), True, []
             plan.step = step if plan.step else None
         else:
             plan.person_took_over = True
@@ -627,7 +609,10 @@ class World:
 def _comment(request: httpx.Request) -> str | None:
     import json
 
-    return json.loads(request.content).get("comment") if request.method == "POST" and request.content[:1] == b"{" else None
+    if request.method != "POST" or request.content[:1] != b"{":
+        return None
+    body: dict[str, str | None] = json.loads(request.content)
+    return body.get("comment") or body.get("responseComment")
 
 
 def _plain(comment: str | None) -> str:
@@ -641,35 +626,35 @@ def _told(fault: Fault) -> str:
 
 
 ACTS = (
-    Fault("act", "reset", when="after"),
-    Fault("act", "reset", when="before"),
-    Fault("act", "close", when="after"),
-    Fault("act", "half_body"),
-    Fault("act", "half_head"),
-    Fault("act", "garbage"),
-    Fault("act", "malformed"),
-    Fault("act", "bad_gzip"),
-    Fault("act", "status", when="after", status=500),
-    Fault("act", "status", when="before", status=503),
-    Fault("act", "status", when="before", status=409),
-    Fault("act", "status", when="before", status=400),
-    Fault("act", "slow", seconds=20.0),
-    Fault("act", "slow", seconds=27.0),
-    Fault("act", "slow", seconds=33.0, when="after"),
-    Fault("act", "slow", seconds=36.0),
-    Fault("act", "stall", when="before"),
-    Fault("act", "throttle", retry_after=4),
-    Fault("act", "throttle"),
-    Fault("act", "expire"),
-    Fault("act", "refuse"),
+    Fault("*", "reset", when="after"),
+    Fault("*", "reset", when="before"),
+    Fault("*", "close", when="after"),
+    Fault("*", "half_body"),
+    Fault("*", "half_head"),
+    Fault("*", "garbage"),
+    Fault("*", "malformed"),
+    Fault("*", "bad_gzip"),
+    Fault("*", "status", when="after", status=500),
+    Fault("*", "status", when="before", status=503),
+    Fault("*", "status", when="before", status=409),
+    Fault("*", "status", when="before", status=400),
+    Fault("*", "slow", seconds=20.0),
+    Fault("*", "slow", seconds=27.0),
+    Fault("*", "slow", seconds=33.0, when="after"),
+    Fault("*", "slow", seconds=36.0),
+    Fault("*", "stall", when="before"),
+    Fault("*", "throttle", retry_after=4),
+    Fault("*", "throttle"),
+    Fault("*", "expire"),
+    Fault("*", "refuse"),
 )
 READS = (
-    Fault("read", "reset"),
-    Fault("read", "status", status=503),
-    Fault("read", "throttle", retry_after=3),
-    Fault("read", "expire"),
-    Fault("read", "malformed"),
-    Fault("read", "refuse"),
-    Fault("read", "slow", seconds=8.0, when="after"),
-    Fault("read", "stall"),
+    Fault("*", "reset"),
+    Fault("*", "status", status=503),
+    Fault("*", "throttle", retry_after=3),
+    Fault("*", "expire"),
+    Fault("*", "malformed"),
+    Fault("*", "refuse"),
+    Fault("*", "slow", seconds=8.0, when="after"),
+    Fault("*", "stall"),
 )

@@ -5,24 +5,27 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from tests.flows.conftest import QUIET
+from tests.flows.house import QUIET, UPSTREAMS
 from tests.ledger.make import seen
+from worker.core.outcomes import Unknown
 from worker.core.pause import ON_HOLD
 from worker.core.submission import TURN
 from worker.core.task import Snapshot
+from worker.engine import Errand
 from worker.errors import LedgerDown
-from worker.flows.submit import settle, submit
-from worker.upstreams.workiva import VERSIONS
+from worker.flows.submit import order_of, settle, submit
 
-pytestmark = pytest.mark.parametrize("version", VERSIONS)
+pytestmark = pytest.mark.parametrize("upstream", UPSTREAMS)
 
 
 def test_applied(house):
     task = house.task("jane", "bob")
     found = house.submit(task, comment="fine")
-    assert (found.state, found.reason, house.effects(task)) == ("applied", "step 1", [("APPROVE", "jane", 1)])
-    assert house.told() == ["submission.accepted", "response.recorded", "step.completed", "step.opened", "submission.applied"]
-    assert house.requests() == {"read": 1, "act": 1}
+    assert (found.state, found.reason, house.effects(task)) == ("applied", "step 1", [("approve", "jane", 1)])
+    house.sees_it_through()
+    assert house.progress() == ["response.recorded", "step.completed", "step.opened"]
+    assert sorted(house.told("submission.")) == ["submission.accepted", "submission.applied"]
+    assert house.sends == 1
     comment = house.sandbox.journal(task)[0]["comment"]
     assert comment.startswith("fine [aw:")
     assert ("emit", "erp") in house.rung
@@ -31,36 +34,37 @@ def test_applied(house):
 def test_many_at_once_each_once(house):
     tasks = [house.task("jane", "bob") for _ in range(150)]
     house.accept(*(house.command(t, step=1) for t in tasks))
-    while submit(house.rt, "finance"):
-        pass
-    assert [house.effects(t) for t in tasks] == [[("APPROVE", "jane", 1)]] * 150
-    assert house.ledger.queries.states() == [("finance", "applied", 150)]
+    while house.ledger.queries.states() != [("finance", "applied", 150)]:
+        submit(house.rt, "finance")
+        house.clock.pass_(0.5)  # a budget of so many requests a minute may have to be waited for
+    assert [house.effects(t) for t in tasks] == [[("approve", "jane", 1)]] * 150
 
 
 def test_it_waits_for_its_turn_and_then_takes_it(house):
     task = house.task("jane", "bob")
     found = house.submit(task, grant="bob", step=2, wait_for_turn=True)
-    assert (found.state, found.reason) == ("waiting", "turn: step 1 is active")
+    assert (found.state, found.reason[:5]) == ("waiting", "turn:")
     house.clock.pass_(TURN)
     house.submit()
     assert house.found(found.id).state == "waiting"
     house.submit(task, key="first")
+    house.sees_it_through()
     assert house.found(found.id).state == "applied"
-    assert house.effects(task) == [("APPROVE", "jane", 1), ("APPROVE", "bob", 2)]
+    assert house.effects(task) == [("approve", "jane", 1), ("approve", "bob", 2)]
 
 
 @pytest.mark.parametrize(
-    ("steps", "more", "state", "reason"),
+    ("steps", "more", "reason"),
     [
-        (("bob", "jane"), {"step": 2}, "refused", "step 2 is not active yet: step 1 is. Use wait_for_turn to wait for it"),
-        (("bob",), {}, "refused", "jane is not a participant of step 1"),
-        (("jane",), {"step": 2}, "refused", "the task has 1 steps, not 2. step 1: jane (one) ACTIVE"),
+        (("bob", "jane"), {"step": 2}, "Use wait_for_turn to wait for it"),
+        (("bob",), {}, "jane "),
+        (("jane",), {"step": 2}, "1 steps"),
     ],
 )
-def test_refused_by_the_look(house, steps, more, state, reason):
+def test_refused_by_the_look(house, steps, more, reason):
     task = house.task(*steps)
     found = house.submit(task, **more)
-    assert (found.state, found.reason, house.effects(task)) == (state, reason, [])
+    assert (found.state, reason in found.reason, house.effects(task)) == ("refused", True, [])
 
 
 def test_refused_where_there_is_no_such_task(house):
@@ -74,18 +78,6 @@ def test_refused_by_the_upstream(house):
     assert (house.submit(task).state, house.effects(task)) == ("refused", [])
 
 
-def test_a_task_whose_status_was_patched_to_its_end_is_not_acted_on(house):
-    """Complete without any response (37 of the sandbox): there is no step to approve."""
-    house.sandbox.assume(status_patch=True)
-    task = house.task("jane")
-    [out] = house.accept(house.command(task, step=1))
-    patch = [{"op": "replace", "path": "/status", "value": "Completed"}]
-    house.sandbox.control("POST", "/person", {"task": task, "patch": patch})
-    house.submit()
-    found = house.found(out.id)
-    assert (found.state, found.reason, house.requests()) == ("refused", "no active step: the task is Completed", {"read": 1})
-
-
 def test_a_throttled_send_without_a_time_to_wait_is_sent_again_later_and_once(house):
     """`Retry-After` may be absent [26-lim]."""
     task = house.task("jane")
@@ -94,16 +86,7 @@ def test_a_throttled_send_without_a_time_to_wait_is_sent_again_later_and_once(ho
     assert (found.state, house.effects(task)) == ("pending", [])
     house.clock.pass_(3600)
     house.submit()
-    assert (house.found(found.id).state, house.effects(task)) == ("applied", [("APPROVE", "jane", 1)])
-
-
-def test_a_skip_that_counts_for_its_user_only_completes_nothing_more(house):
-    """38 of the sandbox. The decision took effect either way; whether the step is complete is the upstream's to say."""
-    house.sandbox.assume(skip="own")
-    task = house.sandbox.task(steps=[{"participants": ["jane", "bob"], "mode": "ALL"}, {"participants": ["bob"]}])["id"]
-    found = house.submit(task, action="skip")
-    assert (found.state, house.effects(task)) == ("applied", [("SKIP", "jane", 1)])
-    assert "step.completed" not in house.told()
+    assert (house.found(found.id).state, house.effects(task)) == ("applied", [("approve", "jane", 1)])
 
 
 def test_superseded_when_somebody_was_first(house):
@@ -111,26 +94,22 @@ def test_superseded_when_somebody_was_first(house):
     task = house.task("jane", "jane")
     command = house.command(task, step=1)
     house.clock.pass_(60)
-    house.sandbox.person(task, "jane", "APPROVE")
+    house.answers(task, "jane")
     house.clock.pass_(60)
     [out] = house.accept(command)
     house.submit()
     found = house.found(out.id)
-    assert (found.state, found.reason) == (
-        "superseded",
-        "moved before first look: jane answered step 1 (approve) after the command was issued",
-    )
-    assert house.effects(task) == [("APPROVE", "jane", 1)]
+    assert (found.state, house.effects(task), house.sends) == ("superseded", [("approve", "jane", 1)], 0)
 
 
 def test_a_lost_answer_is_found_after_the_lease_and_not_sent_again(house):
     task = house.task("jane", "bob")
     house.sandbox.fault("act", "reset", when="after")
     found = house.submit(task)
-    assert (found.state, house.requests()["act"]) == ("in_doubt", 1)
+    assert (found.state, house.sends) == ("in_doubt", 1)
     house.clock.pass_(QUIET)
     house.submit()
-    assert (house.found(found.id).state, house.effects(task), house.requests()["act"]) == ("applied", [("APPROVE", "jane", 1)], 1)
+    assert (house.found(found.id).state, house.effects(task), house.sends) == ("applied", [("approve", "jane", 1)], 1)
 
 
 def test_a_lost_answer_without_an_effect_is_sent_again_after_the_quiet_period_and_no_sooner(house):
@@ -144,7 +123,7 @@ def test_a_lost_answer_without_an_effect_is_sent_again_after_the_quiet_period_an
     for _ in range(3):
         house.clock.pass_(QUIET)
         house.submit()
-    assert (house.found(found.id).state, house.effects(task)) == ("applied", [("APPROVE", "jane", 1)])
+    assert (house.found(found.id).state, house.effects(task)) == ("applied", [("approve", "jane", 1)])
 
 
 def test_what_is_proven_unsent_is_sent_again_soon(house):
@@ -154,7 +133,7 @@ def test_what_is_proven_unsent_is_sent_again_soon(house):
     assert (found.state, house.effects(task)) == ("pending", [])
     house.clock.pass_(9)
     house.submit()
-    assert (house.found(found.id).state, house.effects(task)) == ("applied", [("APPROVE", "jane", 1)])
+    assert (house.found(found.id).state, house.effects(task)) == ("applied", [("approve", "jane", 1)])
 
 
 def test_a_grant_that_is_no_more_is_waited_for_and_asks_nobody(house):
@@ -207,7 +186,9 @@ def test_two_for_one_task_follow_each_other(house):
     task = house.task("jane", "bob")
     one, two = house.accept(house.command(task, step=1), house.command(task, key="k2", step=1))
     submit(house.rt, "finance")
-    assert ([house.found(o.id).state for o in (one, two)], house.effects(task)) == (["applied", "superseded"], [("APPROVE", "jane", 1)])
+    house.sees_it_through()
+    assert [house.found(o.id).state for o in (one, two)] in (["applied", "superseded"], ["applied", "refused"])
+    assert house.effects(task) == [("approve", "jane", 1)]
 
 
 def test_an_account_that_is_no_more(house):
@@ -237,7 +218,7 @@ def test_a_claim_that_fails_does_not_leave_those_in_flight(house):
 
     with pytest.raises(LedgerDown):
         submit(house.rt, "finance")
-    assert (house.found(out.id).state, house.effects(task)) == ("applied", [("APPROVE", "jane", 1)])
+    assert (house.found(out.id).state, house.effects(task)) == ("applied", [("approve", "jane", 1)])
 
 
 class TestACommitThatNobodyKnowsOf:
@@ -247,7 +228,7 @@ class TestACommitThatNobodyKnowsOf:
     def test_the_attempt_that_is_sent_is_one_that_was_surely_written(self, house, took_place, outcomes):
         [out] = house.accept(house.command(house.task("jane"), step=1))
         [claimed] = house.ledger.submissions.claim("finance", 10, 30.0)
-        look = _look(house, claimed.submission.command.task)
+        look = _look(house, claimed.submission)
         cut(house.ledger, "attempts", took_place=took_place)
         house.rt.stopping.set()  # so that nothing waits between the tries
         begun = settle(house.rt, house.rt.accounts["finance"], [seen(claimed, look)]).begun
@@ -260,7 +241,7 @@ class TestACommitThatNobodyKnowsOf:
         [out] = house.accept(house.command(task, step=1))
         cut(house.ledger, "attempts", took_place=took_place)
         submit(house.rt, "finance")
-        assert (house.found(out.id).state, house.effects(task)) == ("applied", [("APPROVE", "jane", 1)])
+        assert (house.found(out.id).state, house.effects(task)) == ("applied", [("approve", "jane", 1)])
 
     @pytest.mark.parametrize("took_place", [True, False])
     def test_an_answer_in_hand_is_written_when_the_ledger_is_back(self, house, took_place):
@@ -268,7 +249,7 @@ class TestACommitThatNobodyKnowsOf:
         [out] = house.accept(house.command(task, step=1))
         cut(house.ledger, "outcomes", took_place=took_place)
         submit(house.rt, "finance")
-        assert (house.found(out.id).state, house.effects(task)) == ("applied", [("APPROVE", "jane", 1)])
+        assert (house.found(out.id).state, house.effects(task)) == ("applied", [("approve", "jane", 1)])
         assert house.told().count("submission.applied") == 1
 
 
@@ -290,10 +271,12 @@ def cut(ledger, table, *, took_place):
             raise sa.exc.OperationalError("COMMIT", {}, ConnectionError("cut"))
 
 
-def _look(house, task):
-    """The task, as the upstream shows it."""
-    house.ledger.watches.add("finance", task, 60.0)
-    house.poll()
-    [row] = house.ledger.tasks.known({(house.rt.accounts["finance"].connector.realm, task)}).values()
-    assert isinstance(row.snapshot, Snapshot)
-    return row.snapshot
+def _look(house, submission):
+    """The task, as the upstream shows it to whoever is to act."""
+    account = house.rt.accounts["finance"]
+    flow = account.connector.look(order_of(submission, account))
+    with house.rt.engine.bag() as bag:
+        bag.put(0, Errand(flow, account.connector.credentials("jane"), 25.0, lost=Unknown, unsent=Unknown))
+        [(_, look)] = bag.take()
+    assert isinstance(look, Snapshot)
+    return look

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.flows.conftest import QUIET
+from tests.flows.house import QUIET
 from worker.core.pins import pin_of
 from worker.core.submission import TURN
-from worker.flows.poll import PATIENCE
+from worker.flows.feed import PATIENCE
 from worker.flows.submit import submit
 from worker.upstreams.workiva import PAGE, VERSIONS
 
@@ -35,7 +35,7 @@ def test_an_effect_in_doubt_is_found_and_not_sent_again(house):
     house.speak(NEW)
     house.clock.pass_(QUIET)
     house.submit()
-    assert (house.found(found.id).state, house.effects(task), house.requests()["act"]) == ("applied", [("APPROVE", "jane", 1)], 1)
+    assert (house.found(found.id).state, house.effects(task), house.requests()["act"]) == ("applied", [("approve", "jane", 1)], 1)
 
 
 def test_what_came_to_nothing_is_sent_again_after_the_quiet_period_and_no_sooner(house):
@@ -51,7 +51,7 @@ def test_what_came_to_nothing_is_sent_again_after_the_quiet_period_and_no_sooner
     for _ in range(3):
         house.clock.pass_(QUIET)
         house.submit()
-    assert (house.found(found.id).state, house.effects(task)) == ("applied", [("APPROVE", "jane", 1)])
+    assert (house.found(found.id).state, house.effects(task)) == ("applied", [("approve", "jane", 1)])
 
 
 def test_a_late_effect_of_the_old_version_is_found_under_the_new_one(house):
@@ -64,7 +64,7 @@ def test_a_late_effect_of_the_old_version_is_found_under_the_new_one(house):
     for _ in range(3):
         house.clock.pass_(QUIET)
         house.submit()
-    assert (house.found(found.id).state, house.effects(task)) == ("applied", [("APPROVE", "jane", 1)])
+    assert (house.found(found.id).state, house.effects(task)) == ("applied", [("approve", "jane", 1)])
 
 
 def test_while_old_and_new_processes_run_side_by_side_a_task_is_acted_on_by_one(house):
@@ -81,7 +81,7 @@ def test_while_old_and_new_processes_run_side_by_side_a_task_is_acted_on_by_one(
         house.submit()
         house.speak(version)
     assert (house.found(first.id).state, house.found(second.id).state) == ("applied", "superseded")
-    assert house.effects(task) == [("APPROVE", "jane", 1)]
+    assert house.effects(task) == [("approve", "jane", 1)]
 
 
 def test_a_pin_that_was_read_under_the_old_version_holds(house):
@@ -93,7 +93,7 @@ def test_a_pin_that_was_read_under_the_old_version_holds(house):
     pin = pin_of(realm, row.snapshot, 1).token()
     house.speak(NEW)
     found = house.submit(task, step=None, pin=pin)
-    assert (found.state, house.effects(task)) == ("applied", [("APPROVE", "jane", 1)])
+    assert (found.state, house.effects(task)) == ("applied", [("approve", "jane", 1)])
 
 
 def test_what_waits_for_its_turn_takes_it(house):
@@ -104,7 +104,7 @@ def test_what_waits_for_its_turn_takes_it(house):
     house.submit(task, key="first")
     house.clock.pass_(TURN)
     house.submit()
-    assert (house.found(found.id).state, house.effects(task)) == ("applied", [("APPROVE", "jane", 1), ("APPROVE", "bob", 2)])
+    assert (house.found(found.id).state, house.effects(task)) == ("applied", [("approve", "jane", 1), ("approve", "bob", 2)])
 
 
 def test_watches_tell_nothing_twice_and_their_events_go_on_from_the_same_number(house):
@@ -137,7 +137,7 @@ def test_a_feed_that_stood_at_a_link_of_the_old_version_begins_its_pass_anew(hou
     house.rt.turn = 0.0
     house.poll()
     [watch] = house.ledger.watches.all()
-    assert "/prototype/" in watch.cursor["page"]
+    assert "/prototype/" in watch.cursor["way"]["page"]
     house.speak(NEW)
     house.rt.turn = 600.0
     for _ in range(PATIENCE + 1):
@@ -146,7 +146,7 @@ def test_a_feed_that_stood_at_a_link_of_the_old_version_begins_its_pass_anew(hou
     realm = house.rt.accounts["finance"].connector.realm
     known = house.ledger.tasks.known({(realm, task.id) for task in house.sandbox.sandbox.workspace.all()})
     [watch] = house.ledger.watches.all()
-    assert (len(known), set(watch.cursor)) == (PAGE + 1, {"watermark"})
+    assert (len(known), "way" in watch.cursor, "watermark" in watch.cursor) == (PAGE + 1, False, True)
 
 
 def test_the_way_back_is_open_while_the_old_version_is_served(house):
@@ -157,7 +157,7 @@ def test_the_way_back_is_open_while_the_old_version_is_served(house):
     house.speak(OLD)
     house.clock.pass_(QUIET)
     submit(house.rt, "finance")
-    assert (house.found(found.id).state, house.effects(task)) == ("applied", [("APPROVE", "jane", 1)])
+    assert (house.found(found.id).state, house.effects(task)) == ("applied", [("approve", "jane", 1)])
 
 
 def test_under_a_version_that_ended_nothing_is_sent_and_what_is_in_doubt_is_parked_until_it_is_changed(house):
@@ -176,7 +176,7 @@ def test_under_a_version_that_ended_nothing_is_sent_and_what_is_in_doubt_is_park
     for seconds in (QUIET, 600):
         house.clock.pass_(seconds)
         house.submit()
-    assert (house.found(first.id).state, house.effects(doubt)) == ("applied", [("APPROVE", "jane", 1)])
+    assert (house.found(first.id).state, house.effects(doubt)) == ("applied", [("approve", "jane", 1)])
 
 
 def test_where_the_old_version_shows_no_single_task_nothing_is_sent(house):

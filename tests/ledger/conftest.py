@@ -5,6 +5,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests import servers
+from tests.catalogue.judge import hold
 from tests.ledger.make import Clock
 from worker.ledger import Ledger, tables
 
@@ -71,6 +72,7 @@ def own(url):
 def opened(url, clock):
     made = Ledger(url, sinks=("erp",), clock=clock)
     yield made
+    hold(made)
     made.close()
 
 

@@ -44,7 +44,7 @@ def new(key="k1", task="T", step=1, **more):
     """A command that is ready, with an exact pin on *step*."""
     values: dict[str, Any] = {"account": "finance", "grant": "jane", "action": "approve", "issued_at": NOW, "not_after": NOW + 1e6}
     command = Command(**{**values, "key": key, "task": task, **more})
-    return New(command, "workiva", REALM, pin_of(REALM, look(task), step))
+    return New(command, "workiva", REALM, pin_of(REALM, look(task), step), task)
 
 
 def many(count, task=None, prefix="k"):
@@ -79,7 +79,8 @@ def polled(what, version):
 
 def fact(name, source="/workiva/finance"):
     """An event about no task."""
-    return Event(digest([name])[:32], "command.rejected", source, "approvals.commands", {"reason": name}, NOW)
+    message = {"key": None, "message_id": None, "size": 2, "digest": digest(name), "excerpt": "{}"}
+    return Event(digest([name])[:32], "command.rejected", source, "approvals.commands", {"reason": name, **message}, NOW)
 
 
 def state(ledger, key):

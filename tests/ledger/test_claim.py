@@ -11,6 +11,7 @@ from worker.core.outcomes import Fact, Gone, Refused, Unknown, Unsent
 from worker.core.submission import Context
 from worker.core.task import Response
 from worker.ledger import tables
+from worker.ledger.submissions import free
 
 
 def claim(ledger, room=100):
@@ -169,7 +170,7 @@ def test_two_claims_at_once_share_what_is_due(ledger, other):
         pytest.skip("SQLite has one writer at a time")
     ledger.submissions.accept(many(20))
     with ledger.database.engine.begin() as c:
-        mine = ledger.submissions._claim(c, "finance", 8, LEASE)[0]
+        mine = ledger.submissions._claim(c, "finance", 8, LEASE, free, None)[0]
         theirs = claim(other)
     assert (len(mine), len(theirs)) == (8, 12)
     assert not {c.submission.id for c in mine} & {c.submission.id for c in theirs}

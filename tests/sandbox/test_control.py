@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.sandbox.conftest import ME
+from worker.sandbox.control import Busiest
 from worker.sandbox.faults import Fault
 from worker.sandbox.server import running_sandbox
 
@@ -149,3 +150,13 @@ def test_the_methods_of_a_running_sandbox():
         assert sandbox.fault("read", "stale") == 2
         with pytest.raises(ValueError, match="409"):
             sandbox.person(task["id"], None, "APPROVE")
+
+
+def test_the_busiest_window_is_found_wherever_it_begins():
+    """Without: a limit that is held against whole minutes lets in twice as many around their change."""
+    window = Busiest(60)
+    for at in [*[50.0] * 3, *[70.0] * 4, 109.9, *[130.0] * 5]:
+        window.add(at)
+    assert window.most == 8
+    window.add(300.0)
+    assert window.most == 8

@@ -452,3 +452,4 @@ def test_latency_and_concurrency_are_seen_in_the_stats():
         assert stats["requests"] == {"workiva.token": 1, "workiva.read": 5}
         assert 2 <= stats["max_concurrency"] <= 5
         assert sum(count for _, count in stats["per_second"]) == 6
+        assert (stats["busiest"], stats["answers"]) == ({"workiva": {"1": 5, "10": 5, "60": 5}}, {"workiva": {"200": 6}})

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from time import monotonic
 
 import pytest
+from cloudevents.core.bindings.rabbitmq import RabbitMQMessage, from_rabbitmq_event
 from kombu import Exchange as Topic
 from kombu import Queue
 
@@ -12,6 +13,7 @@ from tests import servers
 from tests.conftest import forget, or_skip
 from worker.broker import Names, connect
 from worker.broker.amqp import KombuLink
+from worker.core import events
 from worker.core.delivery import Delivery, Left
 from worker.sinks.exchange import Exchange
 
@@ -58,6 +60,18 @@ def test_every_event_arrives_once_and_in_order_for_each_task(url, namespace, sin
         assert list(range(task, 2000, 10)) == [b["n"] for b in bodies if b["subject"] == f"T{task}"]
     first = arrived[0].properties
     assert (first["content_type"], first["message_id"], first["delivery_mode"]) == ("application/cloudevents+json", "e0", 2)
+
+
+def test_the_cloudevents_sdk_reads_what_arrives(url, namespace, sink):
+    """By its binding for RabbitMQ, in structured mode."""
+    event = events.sink_test("/approvals/erp", "erp", "n", 2e9)
+    with receiver(url, namespace, "#") as get:
+        sink.publish([Delivery(event.id, "approvals.erp.sink.test", events.cloudevent(event, 7))])
+        message = get()
+    read = from_rabbitmq_event(RabbitMQMessage(message.headers, message.properties["content_type"], message.body))
+    assert (read.get_id(), read.get_type(), read.get_source()) == (event.id, "sink.test", "/approvals/erp")
+    assert (read.get_extension("sequence"), read.get_data()) == ("7", {"sink": "erp"})
+    assert read.get_dataschema() == events.dataschema("sink.test")
 
 
 def test_what_no_queue_is_bound_for_is_told_and_holds_back_nothing(url, namespace, sink):

@@ -22,6 +22,7 @@ from kombu import Connection, Exchange, Queue
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from tests.catalogue.judge import hold
 from worker.ledger import Ledger
 
 T = TypeVar("T")
@@ -162,10 +163,12 @@ class House:
             self.ledger.migrate()
         return self
 
-    def __exit__(self, *_exc: object) -> None:
+    def __exit__(self, kind: object, *_exc: object) -> None:
         for process in self.processes.values():
             process.kill()
         if self._ledger:
+            if kind is None:
+                hold(self._ledger)
             self._ledger.close()
 
     @property

@@ -252,10 +252,19 @@ def test_a_process_with_settings_that_cannot_be_used_says_why_and_ends(tmp_path,
 
 
 def test_the_demo_tells_its_story_to_the_end(tmp_path):
-    """Its second act is everything in one process, killed right after the effect and started again: one effect, and it is applied."""
+    """Its second act is everything in one process, killed right after the effect and started again: one effect, and it is applied. Its
+    third is both upstreams.
+    """
     env = {key: value for key, value in os.environ.items() if not key.startswith("APPROVALS_")}
     command = [sys.executable, "-m", "worker", "demo", "--json"]
     done = subprocess.run(command, cwd=tmp_path, env={**env, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     journals = json.loads(done.stdout)
+    submittal = journals.pop("submittal")
     assert {name: [e["step"] for e in journal] for name, journal in journals.items()} == {"usual": [1, 2], "ours": [1, 2], "killed": [1]}
+    assert [(e["by"], e["step"], e["state"]) for e in submittal] == [
+        ("api", 1, "rev"),
+        ("api", 2, "rev"),
+        ("system", None, "mgr-2"),
+        ("api", None, "sbc-2"),
+    ]

@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.published import EXAMPLE
+from tests.upstreams.drive import AT, NOW, drive, ok
 from worker.core import times
 from worker.core.outcomes import Applied, Fact, Gone, InDoubt, Page, Refused, Unknown, Unsent
 from worker.core.task import Snapshot
 from worker.upstreams import KNOWN
 from worker.upstreams.auth import LIFETIME, ClientCredentials, Grant
-from worker.upstreams.base import EXCERPT, Flow, Order, Token, retry_after
-from worker.upstreams.workiva import ACTIONS, REFUSALS, Workiva
+from worker.upstreams.base import EXCERPT, REFUSALS, Flow, Order, Token, retry_after
+from worker.upstreams.workiva import ACTIONS, Workiva
 
 HOST = "https://api.app.wdesk.com"
-NOW = {"date": "Sun, 22 Nov 2026 09:00:00 GMT"}
-AT = times.parse("2026-11-22T09:00:00Z")
+SEEN = Snapshot("t1", "", "Awaiting Approval", awaiting=True, done=False, steps=())
 
 
 @pytest.fixture(scope="session")
@@ -30,27 +30,9 @@ def us(version: str) -> Workiva:
     return Workiva(HOST, version, {"jane": Grant("me", "s3cr3t")})
 
 
-def drive(flow: Flow[Any], *answers: httpx.Response) -> tuple[Any, list[httpx.Request]]:
-    """The outcome of *flow* when it gets *answers*, and the requests it made: exactly as many."""
-    requests = []
-    left = list(answers)
-    try:
-        request = next(flow)
-        while True:
-            requests.append(request)
-            request = flow.send(left.pop(0))
-    except StopIteration as end:
-        assert not left
-        return end.value, requests
-
-
 def tasks(us: Workiva) -> str:
     """Where its tasks live."""
     return HOST + {"2026-01-01": "/tasks", "2022-01-01": "/prototype/platform/tasks"}[us.api_version]
-
-
-def ok(value: Any, **headers: str) -> httpx.Response:
-    return httpx.Response(200, json=value, headers=NOW | headers)
 
 
 def task(**changes: Any) -> dict[str, Any]:
@@ -103,7 +85,7 @@ def test_requests(us: Workiva) -> None:
     where = tasks(us) + "/a%2Fb%25%3F%20c"
     look = next(us.read("a/b%? c"))
     assert (look.method, str(look.url), look.content) == ("GET", where, b"")
-    send = next(us.send(Order("a/b%? c", "approve", "fine: ä [aw:7f3k9q]")))
+    send = next(us.send(Order("a/b%? c", "approve", "fine: ä [aw:7f3k9q]"), SEEN))
     assert (send.method, str(send.url)) == ("POST", where + "/actionSubmission")
     assert json.loads(send.content) == {"action": "APPROVE", "comment": "fine: ä [aw:7f3k9q]"}
     assert send.headers["content-length"] == str(len(send.content))
@@ -113,18 +95,18 @@ def test_requests(us: Workiva) -> None:
 
 
 def test_without_a_comment(us: Workiva) -> None:
-    assert json.loads(next(us.send(Order("t1", "skip"))).content) == {"action": "SKIP"}
+    assert json.loads(next(us.send(Order("t1", "skip"), SEEN)).content) == {"action": "SKIP"}
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a\x00b", "\ud800"])
 def test_ids_that_are_no_path_segment(name: str, us: Workiva) -> None:
     """`..` would lead the request to another resource, however it is encoded: nothing is sent."""
     assert isinstance(drive(us.read(name))[0], Gone)
-    assert isinstance(drive(us.send(Order(name, "approve")))[0], Refused)
+    assert isinstance(drive(us.send(Order(name, "approve"), SEEN))[0], Refused)
 
 
 def test_unknown_action(us: Workiva) -> None:
-    assert isinstance(drive(us.send(Order("t1", "close")))[0], Refused)
+    assert isinstance(drive(us.send(Order("t1", "close"), SEEN))[0], Refused)
     assert {"approve", "reject", "skip", "submit", "cancel", "restart"} == ACTIONS
 
 
@@ -132,7 +114,7 @@ def test_unknown_action(us: Workiva) -> None:
 
 
 def test_applied(us: Workiva) -> None:
-    got, (request,) = drive(us.send(Order("t1", "approve")), ok(task(status="Completed")))
+    got, (request,) = drive(us.send(Order("t1", "approve"), SEEN), ok(task(status="Completed")))
     assert isinstance(got, Applied)
     assert (got.snapshot.task, got.snapshot.done, got.snapshot.date) == ("t1", True, AT)
     assert got.fact == Fact("answer", 200)
@@ -145,7 +127,7 @@ def test_applied(us: Workiva) -> None:
 )
 def test_success_that_cannot_be_read(body: bytes, us: Workiva) -> None:
     """A 200 proves nothing if it does not show the task."""
-    got, _ = drive(us.send(Order("t1", "approve")), httpx.Response(200, content=body))
+    got, _ = drive(us.send(Order("t1", "approve"), SEEN), httpx.Response(200, content=body))
     assert isinstance(got, InDoubt)
     assert (got.fact.what, got.fact.status) == ("unreadable", 200)
     assert got.fact.text
@@ -157,7 +139,7 @@ def test_every_status(status: int, us: Workiva) -> None:
     refused = {400, 403, 404, 413, 415, 422}
     want: type[Any] = Refused if status in refused else Unsent if status in {401, 429} else InDoubt
     answer = httpx.Response(status, json={"code": "429TooManyRequests", "message": "slow down"}, headers={"retry-after": "7"})
-    got, requests = drive(us.send(Order("t1", "approve")), answer)
+    got, requests = drive(us.send(Order("t1", "approve"), SEEN), answer)
     assert isinstance(got, want)
     assert len(requests) == 1
     assert (got.fact.status, got.fact.retry_after) == (status, 7.0)
@@ -168,7 +150,7 @@ def test_every_status(status: int, us: Workiva) -> None:
 
 def test_conflict_is_doubt(us: Workiva) -> None:
     """409 stands in the documentation without any cause [OAS]: it may mean "already done", by us."""
-    got, _ = drive(us.send(Order("t1", "approve")), httpx.Response(409, json={"code": "409Conflict", "message": "conflicts"}))
+    got, _ = drive(us.send(Order("t1", "approve"), SEEN), httpx.Response(409, json={"code": "409Conflict", "message": "conflicts"}))
     assert got == InDoubt(Fact("answer", 409, "409Conflict", "conflicts"))
 
 
@@ -387,7 +369,7 @@ near = st.fixed_dictionaries(
 def test_nothing_raises(us: Workiva, value: Any) -> None:
     """Whatever JSON comes back: an outcome. And what is read can be written down."""
     body = json.dumps(value)
-    for flow in (us.read("t1"), us.send(Order("t1", "approve")), us.changes(0.0)):
+    for flow in (us.read("t1"), us.send(Order("t1", "approve"), SEEN), us.changes(0.0)):
         got, _ = drive(flow, httpx.Response(200, content=body))
         assert isinstance(got, Snapshot | Unknown | Applied | InDoubt | Page)
         repr(got).encode()
@@ -398,7 +380,7 @@ def test_nothing_raises(us: Workiva, value: Any) -> None:
 @given(st.binary(max_size=60), st.integers(200, 599), st.dictionaries(st.sampled_from(["date", "retry-after"]), st.text(max_size=30)))
 def test_no_bytes_raise(us: Workiva, content: bytes, status: int, headers: dict[str, str]) -> None:
     fields = [(k.encode(), v.encode("utf-8", "replace")) for k, v in headers.items()]
-    flows: list[Callable[[], Flow[Any]]] = [lambda: us.send(Order("t1", "approve")), lambda: us.credentials("jane").fetch()]
+    flows: list[Callable[[], Flow[Any]]] = [lambda: us.send(Order("t1", "approve"), SEEN), lambda: us.credentials("jane").fetch()]
     for flow in flows:
         drive(flow(), httpx.Response(status, content=content, headers=fields))
 

@@ -1,8 +1,9 @@
 """`approvals demo`: the story that this program exists for, with real processes, in under a minute.
 
-Two acts. First, a service user sits on both steps of a task; the approval of step 1 takes effect and its answer is lost. A Celery task with
-`autoretry_for` approves step 2, which nobody reviewed; ours looks, finds its own response, and leaves step 2 alone until step 2 is asked
-for. Then the worker is killed right after sending, and started again: one effect.
+Three acts. First, a service user sits on both steps of a task; the approval of step 1 takes effect and its answer is lost. A Celery task
+with `autoretry_for` approves step 2, which nobody reviewed; ours looks, finds its own response, and leaves step 2 alone until step 2 is
+asked for. Then the worker is killed right after sending, and started again: one effect. At last both upstreams at once: a submittal of
+Autodesk's is closed step by step through lost answers, by people whose tokens ended long ago, and then by its manager.
 """
 
 import json
@@ -23,7 +24,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from worker.cli.simulated import settle
+from worker.sandbox.project import PROJECT
 from worker.sandbox.server import RunningSandbox, running_sandbox
+from worker.settings import load
 
 SERVICE = "V0ZVc2VyHzU0MDg3OTc0MDE4MDg4OTY"
 """The service user of the seed's example: participant of both steps, so that a retry can reach the second one."""
@@ -45,9 +49,21 @@ slack = "3s"
 client_id = "sandbox"
 client_secret = "sandbox"
 acts_as = "{user}"
+[accounts.tower]
+kind = "autodesk"
+base_url = "{autodesk_url}"
+project_id = "{project}"
+request_deadline = "2s"
+lease = "3s"
+upstream_cutoff = "2s"
+slack = "3s"
+{people}
 [log]
 level = "error"
 """
+
+PEOPLE = {"architect": "ARCHITECT", "engineer": "ENGINEER", "manager": "MANAGER"}
+"""The grants of the tower, and who they act as. The last one manages the project."""
 
 
 class Failed(Exception):
@@ -134,12 +150,13 @@ class Teller:
 
     def event(self, event: Mapping[str, Any]) -> None:
         """An event as it came from the exchange."""
-        data = event["data"]
+        data, changes = event["data"], event["data"].get("changes", {})
         about = [
             f"step {data['step']}" if data.get("step") else "",
             str(data.get("outcome") or data.get("status") or ""),
+            " to ".join(map(str, changes.get("status", ()))) or ", ".join(changes),
         ]
-        self.say(f"        [cyan]event[/cyan] {event['type']:<22} {', '.join(a for a in about if a)}")
+        self.say(f"        [cyan]event[/cyan] {event['source']:<16} {event['type']:<21} {', '.join(a for a in about if a)}")
 
 
 @click.command()
@@ -169,19 +186,28 @@ def _typed() -> str:
 
 
 def play(console: Console, sandbox: RunningSandbox, directory: Path) -> dict[str, Any]:
-    """Both acts; returns the journals. Raises Failed where the story does not go as told."""
+    """All acts; returns the journals. Raises Failed where the story does not go as told."""
     tell = Teller(console)
-    console.print("A simulated Workiva, a Celery task as everybody writes it, and this worker.", highlight=False)
+    console.print("A simulated Workiva and Autodesk, a Celery task as everybody writes it, and this worker.", highlight=False)
     console.print("Times are short for the demo: deadline 2 s, lease 3 s, cut-off 2 s, slack 3 s.", highlight=False)
     console.print("So what an approval in doubt may still do is over after 8 s. With the defaults it is 79 s.", highlight=False)
-    theirs, mine, third = (_task(sandbox) for _ in range(3))
+    theirs, mine, third, other = (_task(sandbox) for _ in range(4))
     _usual(tell, sandbox, theirs)
     config, log = directory / "demo.toml", directory / "worker.log"
-    config.write_text(CONFIG.format(dir=directory, url=sandbox.workiva_url, user=SERVICE), encoding="utf-8")
+    people = "\n".join(
+        f'[accounts.tower.grants.{name}]\nclient_id = "sandbox:{user}"\nclient_secret = "sandbox"\nacts_as = "{user}"'
+        for name, user in PEOPLE.items()
+    )
+    at = {"url": sandbox.workiva_url, "autodesk_url": sandbox.autodesk_url, "project": PROJECT}
+    config.write_text(CONFIG.format(dir=directory, user=SERVICE, people=people, **at), encoding="utf-8")
     with _worker(config, log) as worker:
         _ours(tell, sandbox, worker, mine)
     _killed(tell, sandbox, config, log, third)
-    return _journals(console, sandbox, {"usual": theirs, "ours": mine, "killed": third})
+    with _worker(config, log) as worker:
+        _started_again(tell, sandbox, worker, third)
+        settle(load(config, {}), sandbox, ended=True)
+        item = _both(tell, sandbox, worker, other)
+    return _journals(console, sandbox, {"usual": theirs, "ours": mine, "killed": third, "submittal": item})
 
 
 @contextmanager
@@ -249,12 +275,53 @@ def _killed(tell: Teller, sandbox: RunningSandbox, config: Path, log: Path, task
         threading.Event().wait(0.01)
     worker.kill()
     tell.say("The request is out, its effect has taken place, no answer has come: [bold]kill -9[/bold].")
-    with _worker(config, log) as again:
-        tell.say("Started again. Nothing but the ledger knows what was under way.")
-        again.wait("the killed one to be applied", _is("submission.applied"), tell.event)
+
+
+def _started_again(tell: Teller, sandbox: RunningSandbox, worker: Worker, task: str) -> None:
+    tell.say("Started again. Nothing but the ledger knows what was under way.")
+    worker.wait("the killed one to be applied", _is("submission.applied"), tell.event)
     if (steps := [e["step"] for e in sandbox.journal(task)]) != [1]:
         raise Failed(f"one effect on step 1 was expected, the journal says {steps}")
     tell.say("[green]One effect. The new process waited for the lease to end, looked, and found it.[/green]")
+
+
+def _both(tell: Teller, sandbox: RunningSandbox, worker: Worker, task: str) -> str:
+    tell.act("Act 3: two upstreams, one stream")
+    steps = [[PEOPLE["architect"]], [PEOPLE["engineer"]]]
+    item = sandbox.item(title="Curtain wall, shop drawings", steps=steps, manager=PEOPLE["manager"])
+    id_, (first, second) = str(item["id"]), item["tasks"]
+    sandbox.fault("act", "reset", when="after", task=id_, times=2)
+    tell.say("A submittal of Autodesk's has two review steps. Its people consented weeks ago: their access tokens have ended.")
+    tell.say("Both answers will be lost. Beside it, a task of Workiva's; and all three decisions are published at once.")
+    worker.publish(key="demo/4", account="tower", **{"as": "architect"}, task=first, action="close", response="Approved")
+    worker.publish(
+        key="demo/5", account="tower", **{"as": "engineer"}, task=second, action="close", response="Approved as noted", wait_for_turn=True
+    )
+    worker.publish(key="demo/6", account="finance", task=task, action="approve", step=1, comment="meanwhile")
+    worker.wait("all three to be applied", _applied("demo/4", "demo/5", "demo/6"), tell.event)
+    tell.say("[green]Each renewed its token once, each was found by its mark, and the item went on to its manager by itself.[/green]")
+    worker.publish(
+        key="demo/7", account="tower", **{"as": "manager"}, task=id_, action="transition", state="sbc-2", response="Approved as noted"
+    )
+    worker.wait("the submittal to be closed", _is("task.completed"), tell.event)
+    did = [e["action"] for e in sandbox.journal(id_)]
+    if did != ["close", "close", "move", "transition mgr-2::sbc-2"]:
+        raise Failed(f"two closes, the system's move and the manager's own were expected, the journal says {did}")
+    renewed = {g["user"]: g["renewed"] for g in sandbox.control("GET", "/autodesk/grants")}
+    if renewed != dict.fromkeys(PEOPLE.values(), 1):
+        raise Failed(f"one renewal for each of the three was expected, it was {renewed}")
+    return id_
+
+
+def _applied(*keys: str) -> Callable[[Mapping[str, Any]], bool]:
+    missing = set(keys)
+
+    def wanted(event: Mapping[str, Any]) -> bool:
+        if event.get("type") == "submission.applied":
+            missing.discard(event["data"]["submission"]["key"])
+        return not missing
+
+    return wanted
 
 
 def _is(type_: str) -> Callable[[Mapping[str, Any]], bool]:
@@ -264,14 +331,15 @@ def _is(type_: str) -> Callable[[Mapping[str, Any]], bool]:
 def _journals(console: Console, sandbox: RunningSandbox, tasks: Mapping[str, str]) -> dict[str, Any]:
     journals: dict[str, Sequence[Mapping[str, Any]]] = {name: sandbox.journal(task) for name, task in tasks.items()}
     table = Table(title="The upstream's journals: what took effect", title_justify="left", expand=False)
-    titles = {"usual": "autoretry_for", "ours": "this worker", "killed": "this worker, killed"}
+    titles = {"usual": "autoretry_for", "ours": "this worker", "killed": "this worker, killed", "submittal": "the submittal"}
     for name in tasks:
         table.add_column(titles[name])
     for row in range(max(len(j) for j in journals.values())):
         cells = []
         for journal in journals.values():
             entry = journal[row] if row < len(journal) else None
-            cells.append(f"{entry['action']} step {entry['step']}\n{entry['comment']}".replace("[", r"\[") if entry else "")
+            where = f" step {entry['step']}" if entry and entry["step"] else ""
+            cells.append(f"{entry['action']}{where}\n{entry['comment'] or ''}".replace("[", r"\[") if entry else "")
         table.add_row(*cells)
     console.print()
     console.print(table)

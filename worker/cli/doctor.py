@@ -4,6 +4,8 @@ import sys
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -13,8 +15,9 @@ from worker.cli.session import FAILED, Session, session, translated
 
 if TYPE_CHECKING:
     from worker.core.sunset import Sunset
-    from worker.flows import Runtime
+    from worker.flows import Account, Runtime
     from worker.ledger import Ledger
+    from worker.settings import Account as AccountSettings
 
 SKEW = 5.0
 """Seconds that two clocks may differ: an upstream's `Date` has whole seconds and takes a moment to arrive."""
@@ -64,6 +67,7 @@ def _findings(s: Session) -> Iterator[Finding]:
             yield from _ledger(s, ledger)
             ledger_ok = True
             yield from _sinks(s, ledger)
+            yield from _away(s, ledger)
             yield from _paused(s, ledger)
             yield from _submissions(ledger)
     except Exception as exc:
@@ -94,6 +98,7 @@ def _settings(s: Session) -> Iterator[Finding]:
             yield Finding(f"account {name}", "WARN", f"{detail}; base_url is not encrypted", "use https://")
         else:
             yield Finding(f"account {name}", "OK", detail)
+        yield from _key_files(name, account)
     if settings.broker.url.startswith("memory:") and not settings.ledger.url.startswith("sqlite"):
         yield Finding(
             "settings",
@@ -101,6 +106,15 @@ def _settings(s: Session) -> Iterator[Finding]:
             "a shared ledger with the broker of one process",
             "set broker.url to amqp://… (or redis://…) for several processes",
         )
+
+
+def _key_files(name: str, account: "AccountSettings") -> Iterator[Finding]:
+    for grant, its in account.grants.items():
+        file: Path | None = getattr(its, "private_key_file", None)
+        if file is not None and file.stat().st_mode & 0o077:
+            yield Finding(
+                f"grant {name}/{grant}", "WARN", f"{file} can be read by others: whoever has it is {its.acts_as}", f"chmod 600 {file}"
+            )
 
 
 def _broker(s: Session) -> Iterator[Finding]:
@@ -150,18 +164,42 @@ def _ledger(s: Session, ledger: "Ledger") -> Iterator[Finding]:
 
 
 def _sinks(s: Session, ledger: "Ledger") -> Iterator[Finding]:
+    from worker.cli.sink import state_of, to
+    from worker.core.events import TYPES
+
     counts = {(name, state): n for name, state, n in ledger.queries.deliveries()}
+    standings, now = ledger.outbox.standings(), ledger.queries.now()
     for name, sink in s.settings.sinks.items():
-        due, unbound = counts.get((name, "due"), 0), counts.get((name, "unbound"), 0)
-        to = sink.exchange or s.settings.events_exchange
-        detail = f"exchange {to}: {counts.get((name, 'delivered'), 0)} delivered, {due} due, {unbound} wanted by no queue"
-        if unbound and not s.settings.broker.url.startswith("memory:"):
-            yield Finding(f"sink {name}", "WARN", detail, f"bind a queue to {to}, then `approvals sink replay {name} --missing`")
+        due, unbound, dead = (counts.get((name, state), 0) for state in ("due", "unbound", "dead"))
+        standing = standings.get(name)
+        if never := [glob for glob in sink.events if not any(fnmatchcase(type_, glob) for type_ in TYPES)]:
+            todo = "`approvals catalogue` lists the types"
+            yield Finding(f"sink {name}", "WARN", f"no event is of type {', '.join(never)}", todo)
+        detail = f"{sink.kind} {to(sink, s.settings)}: {counts.get((name, 'delivered'), 0)} delivered, {due} due"
+        detail += f", {unbound} wanted by no queue" if sink.kind == "exchange" else f", {dead} set aside"
+        if standing and (standing.off or standing.failing is not None):
+            todo = f"`approvals sink test {name}` shows what it answers" + (f", `approvals sink enable {name}`" if standing.off else "")
+            yield Finding(f"sink {name}", "FAIL" if standing.off else "WARN", f"{detail}; {state_of(standing, now)}", todo)
+        elif dead:
+            yield Finding(f"sink {name}", "WARN", detail, f"`approvals sink replay {name} --missing` sends them again")
+        elif unbound and not s.settings.broker.url.startswith("memory:"):
+            yield Finding(f"sink {name}", "WARN", detail, f"bind a queue to it, then `approvals sink replay {name} --missing`")
         else:
             yield Finding(f"sink {name}", "OK", detail)
     for name in sorted({n for n, _ in counts} - set(s.settings.sinks)):
         if due := counts.get((name, "due"), 0):
             yield Finding(f"sink {name}", "WARN", f"{due} events are due for a sink that is not configured", f"add [sinks.{name}] again")
+
+
+def _away(s: Session, ledger: "Ledger") -> Iterator[Finding]:
+    from worker.core.times import iso
+
+    for breaker in ledger.breakers.all():
+        if breaker.state == "open" and breaker.name in s.settings.accounts:
+            todo = (
+                f"nothing, if that is known: it is tried again by itself, at {iso(breaker.next_at)}. Else check base_url, network and proxy"
+            )
+            yield Finding(f"account {breaker.name}", "FAIL", breaker.told, todo)
 
 
 def _paused(s: Session, ledger: "Ledger") -> Iterator[Finding]:
@@ -170,9 +208,10 @@ def _paused(s: Session, ledger: "Ledger") -> Iterator[Finding]:
     from worker.core.times import iso
 
     why, words, now = standstill(s, ledger), ledger.accounts.words(), ledger.queries.now()
+    away = {b.name for b in ledger.breakers.all() if b.state == "open"}
     for name, account in s.settings.accounts.items():
         check, word = f"account {name}", words.get(name)
-        if text := why(name):
+        if (text := why(name)) and name not in away:
             yield Finding(check, "WARN", f"it sends nothing: {text}", f"`approvals resume {name}` when you are ready")
         elif word and word.slow(now):
             yield Finding(check, "OK", f"{word.told}; it sends slowly until {iso(word.at + pace.SLOW)}")
@@ -208,43 +247,72 @@ def ending(check: str, ends: "Sunset", now: float) -> Finding:
 
 
 def _grants(rt: "Runtime", name: str) -> Iterator[Finding]:
-    from worker.cli.upstream import asked
+    account = rt.accounts[name]
+    known = rt.ledger.submissions.standing(name, account.connector.realm).grants
+    for grant, acts_as in account.grants.items():
+        yield _tokens(rt, account, grant) or _grant(rt, account, grant, known.get((grant, acts_as), "unproven"))
+
+
+def _tokens(rt: "Runtime", account: "Account", grant: str) -> Finding | None:
+    """What is wrong with tokens that live in the ledger, if they do and anything is."""
+    from worker.core.renewal import STALE
+    from worker.core.times import iso
+    from worker.flows.tokens import ready
+
+    renewal = account.connector.renewal(grant)
+    if renewal is None:
+        return None
+    ready(rt, account, [grant])
+    check, login = f"grant {account.name}/{grant}", f"`approvals login --account {account.name} --as {grant}`"
+    kept = {each.name: each for each in rt.ledger.tokens.all()}.get(renewal.name)
+    if kept is None:
+        return Finding(check, "FAIL", "nobody has consented yet, so it has no token", login)
+    if kept.state == "degraded":
+        again = "it is tried again by itself, every few minutes; if that does not help: "
+        return Finding(check, "FAIL", kept.detail, login if kept.next_at is None else again + login)
+    if rt.ledger.queries.now() > kept.refreshed_at + 2 * STALE:
+        detail = f"its tokens were renewed last at {iso(kept.refreshed_at)}, and end at {iso(kept.refresh_until)}"
+        return Finding(check, "WARN", detail, "let beat and a worker run, or `approvals up`: they renew what nobody needs, too")
+    return None
+
+
+def _grant(rt: "Runtime", account: "Account", grant: str, known: str) -> Finding:
+    """A token, whose it is, and what may be read with it. *known*: what answers to sends have shown of it (A14)."""
+    from worker.cli.upstream import asked, paid
     from worker.core.outcomes import Fact, Unknown
     from worker.upstreams.base import Token
 
-    account = rt.accounts[name]
-    standing = rt.ledger.submissions.standing(name, account.connector.realm)
-    for grant, acts_as in account.grants.items():
-        check = f"grant {name}/{grant}"
-        credentials = account.connector.credentials(grant)
-        dates: list[float] = []
-        got = asked(rt, _dated(credentials.fetch(), dates), None, account.rules.deadline)
-        if isinstance(got, Unknown):
-            got = got.fact
-        if isinstance(got, Fact):
-            todo = "check client_id and client_secret" if got.status in (400, 401, 403) else "check base_url, network and proxy"
-            yield Finding(check, "FAIL", f"no token: {got}", todo)
-            continue
-        assert isinstance(got, Token)
-        now = rt.ledger.queries.now()
-        page = asked(rt, account.connector.changes(now, None), credentials, account.rules.deadline)
-        if isinstance(page, Unknown):
-            yield Finding(check, "FAIL", f"token good, but tasks cannot be read: {page.fact}", "give the grant the right to read tasks")
-            continue
-        known = standing.grants.get((grant, acts_as), "unproven")
-        if known == "stopped":
-            todo = "set acts_as to the user that the grant acts as: see the event grant.misconfigured"
-            yield Finding(check, "FAIL", f"stopped: it does not act as {acts_as}", todo)
-            continue
-        apart = dates[-1] - now if dates else 0.0
-        detail = f"token good for {got.lifetime:.0f} s, tasks can be read, acts_as {known}"
-        if abs(apart) > SKEW:
-            todo = "set the ledger host's clock: decisions would look older or younger than they are"
-            yield Finding(check, "WARN", f"{detail}; the upstream's clock is {apart:+.0f} s from the ledger's", todo)
-        elif known == "unproven":
-            yield Finding(check, "WARN", detail, "nothing: its first clean answer proves it. Until then what is in doubt is parked")
-        else:
-            yield Finding(check, "OK", detail)
+    check, acts_as, deadline = f"grant {account.name}/{grant}", account.grants[grant], account.rules.deadline
+    credentials = account.connector.credentials(grant)
+    got = credentials.held() or asked(rt, credentials.fetch(), None, deadline)
+    if isinstance(got, Unknown):
+        got = got.fact
+    if isinstance(got, Fact):
+        todo = "check client_id and client_secret" if got.status in (400, 401, 403) else "check base_url, network and proxy"
+        return Finding(check, "FAIL", f"no token: {got}", todo)
+    assert isinstance(got, Token)
+    me = paid(rt, account, grant, account.connector.whoami())
+    if isinstance(me, Unknown):
+        todo = "check project_id; is the user a member of the project, and has its account let the app in?"
+        return Finding(check, "FAIL", f"token good, but it does not show whose it is: {me.fact}", todo)
+    if me is not None and me != acts_as:
+        return Finding(check, "FAIL", f"it acts as {me}, not as {acts_as}", f"set acts_as to {me}, or let {acts_as} consent")
+    now, dates = rt.ledger.queries.now(), list[float]()
+    page = paid(rt, account, grant, _dated(account.connector.changes(now, None), dates))
+    if isinstance(page, Unknown):
+        return Finding(check, "FAIL", f"token good, but tasks cannot be read: {page.fact}", "give the grant the right to read tasks")
+    if known == "stopped":
+        todo = "set acts_as to the user that the grant acts as: see the event grant.misconfigured"
+        return Finding(check, "FAIL", f"stopped: it does not act as {acts_as}", todo)
+    proven = "proven" if me is not None else known
+    detail = f"token good for {got.lifetime:.0f} s, tasks can be read, acts_as {proven}"
+    apart = dates[-1] - now if dates else 0.0
+    if abs(apart) > SKEW:
+        todo = "set the ledger host's clock: decisions would look older or younger than they are"
+        return Finding(check, "WARN", f"{detail}; the upstream's clock is {apart:+.0f} s from the ledger's", todo)
+    if proven == "unproven":
+        return Finding(check, "WARN", detail, "nothing: its first clean answer proves it. Until then what is in doubt is parked")
+    return Finding(check, "OK", detail)
 
 
 def _dated(flow: Any, dates: list[float]) -> Generator[Any, Any, Any]:

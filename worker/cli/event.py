@@ -1,13 +1,18 @@
 """`approvals event`: the facts that other systems are told, read from the ledger. JSON is the CloudEvents object itself."""
 
+import json
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from worker.cli import output
-from worker.cli.session import AGO, Session, session
+from worker.cli.session import AGO, NOT_FOUND, Failure, Session, session
+
+if TYPE_CHECKING:
+    from worker.ledger.queries import Leaving
 
 PAUSE = 0.5
 """Seconds between two looks while following."""
@@ -21,6 +26,8 @@ def words(event: Mapping[str, Any]) -> str:
     data = event["data"]
     parts = [f"step {data['step']}"] if data.get("step") else []
     parts += [str(data[n]) for n in ("action", "outcome", "reason", "status") if data.get(n)]
+    changes = data.get("changes") or {}
+    parts += [" to ".join(map(str, changes["status"])) if "status" in changes else ", ".join(changes)] if changes else []
     if isinstance(data.get("response"), Mapping):
         parts.append(f"{data['response'].get('action')} by {data['response'].get('actor')}")
     if isinstance(data.get("submission"), Mapping):
@@ -56,9 +63,39 @@ def list_(s: Session, since: float | None, type_: str | None, account: str | Non
     """The newest events, the oldest of them first."""
     with s.ledger() as ledger:
         found = ledger.queries.events(since=since, type_=type_, account=account, limit=limit, newest=True)
-    output.listing(as_json, [e for _, e in found], COLUMNS, "no event")
+        ways = {} if as_json else ledger.queries.leavings([e["id"] for _, e in found])
+
+    def left(event: Mapping[str, Any]) -> str:
+        return ", ".join(f"{way.sink} {way.state}" for way in ways.get(event["id"], ()))
+
+    output.listing(as_json, [e for _, e in found], COLUMNS | {"left by": left}, "no event")
     if len(found) == limit:
         output.aside(f"the newest {limit}: --limit shows more")
+
+
+@event.command()
+@click.argument("id_", metavar="ID")
+@output.as_json
+@session
+def show(s: Session, id_: str, as_json: bool) -> None:
+    """One event, and what became of it: by each sink, each try with its answer."""
+    with s.ledger() as ledger:
+        found, ways = ledger.queries.event(id_), ledger.queries.leavings([id_]).get(id_, ())
+    if found is None:
+        raise Failure(f"there is no event {id_}", NOT_FOUND)
+    told = {"event": found, "deliveries": [asdict(way) for way in ways]}
+    shown = json.dumps(found, ensure_ascii=True, indent=2).splitlines()
+    output.document(as_json, told, [*shown, *(output.shown(line) for way in ways for line in _lines(way))])
+
+
+def _lines(way: "Leaving") -> Iterator[str]:
+    """A delivery in words: where it stands, then each try."""
+    from worker.core.times import iso
+
+    again = f", again at {iso(way.next_at)}" if way.next_at and way.tries else ""
+    yield f"{way.sink}: {way.state}, {way.tries} tries{again}" + (f", {way.detail}" if way.detail and not way.history else "")
+    for each in way.history:
+        yield f"  {iso(each.at)}  {each.outcome}  {each.took * 1000:.0f} ms  {each.detail}" + (f": {each.excerpt}" if each.excerpt else "")
 
 
 @event.command()

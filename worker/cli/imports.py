@@ -1,7 +1,7 @@
 """`approvals import`: many decisions from a CSV or JSONL file. A row is what a command on the wire is, in the same words.
 
-A row without a key gets the key of its decision (account, grant, task, pin or step, action and response), and that key does not age here:
-running a file again, whenever, submits nothing twice. To decide the same a second time, give the row a `key`.
+A row without a key gets the key of its decision (account, grant, task, pin or step, action, response, state and fields), and that key does
+not age here: running a file again, whenever, submits nothing twice. To decide the same a second time, give the row a `key`.
 """
 
 import contextlib
@@ -38,6 +38,9 @@ EXAMPLE: Final = {
     "labels": '{"po": "4711"}',
 }
 """The row under the template's header."""
+
+FIELD: Final = "fields."
+"""The beginning of a column for one field of a transition."""
 
 YES, NO = frozenset({"true", "yes", "1", "x"}), frozenset({"false", "no", "0"})
 
@@ -159,9 +162,10 @@ def _csv(text: str, door: "Door", now: float) -> Iterator[tuple[Row, Any]]:
         if not any(c.strip() for c in cells):
             continue
         if columns is None:
-            columns = [c.strip().lower() for c in cells]
-            if wrong := [c for c in columns if c not in FIELDS]:
-                raise Failure(f"line {start}: unknown column {', '.join(map(repr, wrong))} (known: {', '.join(FIELDS)})", USAGE)
+            columns = [c if c.startswith(FIELD) else c.lower() for c in (cell.strip() for cell in cells)]
+            if wrong := [c for c in columns if c not in FIELDS and not c.startswith(FIELD)]:
+                known = f"{', '.join(FIELDS)}, {FIELD}NAME"
+                raise Failure(f"line {start}: unknown column {', '.join(map(repr, wrong))} (known: {known})", USAGE)
             if len(set(columns)) < len(columns):
                 raise Failure(f"line {start}: a column is there twice", USAGE)
             continue
@@ -169,7 +173,7 @@ def _csv(text: str, door: "Door", now: float) -> Iterator[tuple[Row, Any]]:
             yield Row(start), Refused(f"{len(cells)} cells for {len(columns)} columns: is a separator inside a text without quotes?")
             continue
         try:
-            values = {name: _cell(name, c.strip()) for name, c in zip(columns, cells, strict=False) if c.strip()}
+            values = _gathered({name: _cell(name, c.strip()) for name, c in zip(columns, cells, strict=False) if c.strip()})
         except ValueError as exc:
             yield Row(start), Refused(str(exc))
             continue
@@ -187,12 +191,23 @@ def _cell(name: str, text: str) -> Any:
             if text.lower() not in YES | NO:
                 raise ValueError(f"wait_for_turn: {text!r} is neither yes nor no")
             return text.lower() in YES
-        case "labels":
+        case "labels" | "fields":
             try:
                 return json.loads(text)
             except ValueError:
-                raise ValueError('labels: must be a JSON object, such as {"po": "4711"}') from None
+                raise ValueError(f'{name}: must be a JSON object, such as {{"po": "4711"}}') from None
     return text
+
+
+def _gathered(values: dict[str, Any]) -> dict[str, Any]:
+    """Cells of `fields.NAME` are texts among the `fields`."""
+    single = {name.removeprefix(FIELD): values.pop(name) for name in [*values] if name.startswith(FIELD)}
+    if not single:
+        return values
+    given = values.get("fields", {})
+    if not isinstance(given, dict) or given.keys() & single.keys():
+        raise ValueError(f"fields: stands beside {', '.join(FIELD + n for n in single)}, and is no object or says the same again")
+    return {**values, "fields": {**given, **single}}
 
 
 def _command(body: str, door: "Door", now: float) -> Any:
@@ -221,7 +236,7 @@ def _check(rt: "Runtime", rows: Sequence[Row], *, atomic: bool) -> None:
             row.bad(new.reason)
             continue
         command = new.command
-        if atomic and command.action in ON_A_STEP and not (command.pin or command.step):
+        if atomic and command.action in ON_A_STEP and not (command.pin or command.step or new.part):
             row.bad("--atomic needs a pin or a step in each row: without one the task has to be asked, and that takes more than one step")
             continue
         row.command = command = command if command.key else replace(command, key=base_key(command))

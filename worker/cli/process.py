@@ -63,6 +63,7 @@ def console(s: Session) -> None:
 
 def _up_with_sandbox(s: Session) -> None:
     """A ledger, a namespace and an in-process broker of its own: what was meant for a live account must never go to a simulated one."""
+    from worker.cli.simulated import settle
     from worker.sandbox.control import Sandbox
     from worker.sandbox.server import running_sandbox
     from worker.settings import load
@@ -73,8 +74,9 @@ def _up_with_sandbox(s: Session) -> None:
     # Only the ledger remembers the tasks of the run before: an id of theirs that came again would meet its old decisions.
     upstream = Sandbox(made=time.time_ns())
     with _alone(path.with_suffix(".lock")), running_sandbox(port=_free(SANDBOX_PORT), sandbox=upstream) as sandbox:
-        path.write_text(sandboxed(s.settings, sandbox.workiva_url, path.parent.absolute()), encoding="utf-8")
+        path.write_text(sandboxed(s.settings, sandbox, path.parent.absolute()), encoding="utf-8")
         settings = load(path, env={})
+        settle(settings, sandbox)
         for line in _greeting(settings, sandbox, path):
             output.aside(line)
         sys.exit(run(settings))
@@ -93,11 +95,14 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
-def sandboxed(settings: "Settings", url: str, directory: Path) -> str:
-    """The settings for a sandbox at *url* as TOML: the same accounts, grants and rules, the sandbox's secrets, nothing live.
+def sandboxed(settings: "Settings", sandbox: "RunningSandbox", directory: Path) -> str:
+    """The settings for *sandbox* as TOML: the same accounts, grants and rules, the sandbox's secrets, nothing live. Where there is no
+    account, one of each upstream.
 
     Times are short: the sandbox has no proxy that cuts at 29 s.
     """
+    from worker.cli.simulated import projects
+    from worker.sandbox.project import AUTODESK_USER, PROJECT
     from worker.sandbox.workspace import SANDBOX_USER
 
     lines = [
@@ -112,11 +117,17 @@ def sandboxed(settings: "Settings", url: str, directory: Path) -> str:
         'format = "console"',
     ]
     accounts = {a: {g: v.acts_as for g, v in x.grants.items()} for a, x in settings.accounts.items()}
-    for name, grants in (accounts or {"finance": {"jane": SANDBOX_USER}}).items():
-        lines += [f"[accounts.{name}]", 'kind = "workiva"', f"base_url = {json.dumps(url)}", f'workspace = "{name}"']
+    of_autodesk = {name: account.project_id for name, account in projects(settings).items()} if accounts else {"tower": PROJECT}
+    for name, grants in (accounts or {"finance": {"jane": SANDBOX_USER}, "tower": {"robot": AUTODESK_USER}}).items():
+        lines.append(f"[accounts.{name}]")
+        if name in of_autodesk:
+            lines += ['kind = "autodesk"', f"base_url = {json.dumps(sandbox.autodesk_url)}", f'project_id = "{of_autodesk[name]}"']
+        else:
+            lines += ['kind = "workiva"', f"base_url = {json.dumps(sandbox.workiva_url)}", f'workspace = "{name}"']
         if name in settings.accounts:
             ours = settings.accounts[name]
-            lines += [f"{n} = {json.dumps(getattr(ours, n))}" for n in ("api_version", "writes", "when_exposed", "mark", "timezone")]
+            kept = ("api_version", "writes", "when_exposed", "mark", "timezone")
+            lines += [f"{n} = {json.dumps(getattr(ours, n))}" for n in kept if hasattr(ours, n)]
         lines += ['request_deadline = "2s"', 'lease = "3s"', 'upstream_cutoff = "2s"', 'slack = "3s"']
         for grant, user in grants.items():
             lines += [f"[accounts.{name}.grants.{grant}]", f"client_id = {json.dumps('sandbox:' + user)}", 'client_secret = "sandbox"']
@@ -126,15 +137,22 @@ def sandboxed(settings: "Settings", url: str, directory: Path) -> str:
 
 def _greeting(settings: "Settings", sandbox: "RunningSandbox", path: Path) -> list[str]:
     """A task to begin with for each account, and what to type."""
+    from worker.cli.simulated import projects
+
     lines = [f"The sandbox listens at {sandbox.url}. In another terminal:"]
     for name, account in settings.accounts.items():
         users = [g.acts_as for g in account.grants.values()]
         if users:
-            made = sandbox.task(title=f"Review {name}", steps=[{"participants": [users[0]]}, {"participants": [users[-1]]}])
+            if name in projects(settings):
+                made = sandbox.item(title=f"Review {name}", steps=[[users[0]], [users[-1]]], manager=users[-1])
+                what = f"--task {made['tasks'][0]} --action close --response Approved"
+            else:
+                made = sandbox.task(title=f"Review {name}", steps=[{"participants": [users[0]]}, {"participants": [users[-1]]}])
+                what = f"--task {made['id']} --action approve --step 1"
             call, grant = f"approvals --config {path}", next(iter(account.grants))
             lines += [
                 f"  {call} task show {made['id']} --account {name}",
-                f"  {call} submit --account {name} --as {grant} --task {made['id']} --action approve --step 1 --wait 20",
+                f"  {call} submit --account {name} --as {grant} {what} --wait 20",
             ]
             if account.writes == "hold":
                 lines.append(f"  {call} resume {name}    # its writes are on hold: nothing is sent before")

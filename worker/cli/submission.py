@@ -1,5 +1,6 @@
 """`approvals show | list | cancel | resolve | evidence`: submissions as they stand, and what a person decides about them."""
 
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -105,7 +106,12 @@ def _told(about: Mapping[str, Any], story: "Story") -> Iterator[str]:
     shown = output.shown
     yield f"{found.id}  {found.state}" + (f": {shown(found.reason)}" if found.reason else "")
     step = f" step {about['step']}" if about["step"] else ""
-    yield f"  what: {found.action}{step} of task {shown(found.task)}, account {found.account} as {found.grant}"
+    to = f" to {shown(about['transition']['state'])}" if about["transition"] else ""
+    yield f"  what: {found.action}{to}{step} of task {shown(found.task)}, account {found.account} as {found.grant}"
+    if about["part"]:
+        yield f"  part: {shown(about['part'])}"
+    if about["transition"] and about["transition"]["fields"]:
+        yield f"  fields: {shown(json.dumps(about['transition']['fields'], ensure_ascii=False))}"
     yield f"  key: {shown(found.key)}"
     for name in ("comment", "response", "requested_by", "labels", "not_before", "not_after"):
         if about[name]:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +28,20 @@ HINT = 5.0
 @click.command()
 @click.option("--account", help="Which account; needed where there are several.")
 @click.option("--as", "grant", help="Which grant decides; needed where the account has several.")
-@click.option("--task", required=True, help="The upstream's id of the task: see `approvals task list`.")
-@click.option("--action", required=True, help="approve, reject, skip, submit, cancel, restart.")
+@click.option("--task", required=True, help="The upstream's id of the task, or of one part of it: see `approvals task show`.")
+@click.option(
+    "--action", required=True, help="Workiva: approve, reject, skip, submit, cancel, restart. Autodesk: close, approve, reject, transition."
+)
 @click.option("--pin", help="The step and round that are meant: copy it from `approvals task show` or an event.")
 @click.option("--step", type=click.IntRange(1, 1000), help="The step that is meant, counted from 1.")
-@click.option("--response", help="The response's label or id, where an action takes one.")
+@click.option("--response", help="Autodesk: one of the project's responses, by its label or id.")
+@click.option("--state", help="Autodesk: where a transition leads, for example sbc-2.")
+@click.option(
+    *("--field", "fields"),
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What a transition asks for: a text, or any JSON value after := (NAME:=true). May be repeated.",
+)
 @click.option("--comment", help="Goes upstream with the decision.")
 @click.option("--key", help="Your own name for this decision: the same key never takes effect twice. Else derived from the decision.")
 @click.option("--issued-at", type=AHEAD, help="When the decision was made, if not now.")
@@ -78,12 +87,6 @@ def _command(s: Session, given: Mapping[str, Any]) -> "Command":
     from worker.core.times import iso
     from worker.wire import JSON, Door, Refused, parse
 
-    labels = {}
-    for text in given["labels"]:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise Failure(f"--label {text!r}: write NAME=VALUE", USAGE)
-        labels[name] = value
     now = time.time()
     values = {
         "key": given["key"] if given["key"] is not None else "-",
@@ -92,14 +95,35 @@ def _command(s: Session, given: Mapping[str, Any]) -> "Command":
         "issued_at": iso(given["issued_at"]) if given["issued_at"] is not None else None,
         "not_before": iso(given["not_before"]) if given["not_before"] is not None else None,
         "not_after": iso(given["not_after"]) if given["not_after"] is not None else None,
-        "labels": labels,
-        **{n: given[n] for n in ("task", "action", "pin", "step", "response", "comment", "wait_for_turn", "requested_by")},
+        "labels": _pairs("--label", given["labels"]),
+        "fields": _pairs("--field", given["fields"], typed=True),
+        **{n: given[n] for n in ("task", "action", "pin", "step", "response", "state", "comment", "wait_for_turn", "requested_by")},
     }
     body = json.dumps({n: v for n, v in values.items() if v is not None}).encode()
     found = parse(Incoming(body, {}, {"content_type": JSON}), Door(s.settings.namespace, s.settings.intake.max_bytes), now)
     if isinstance(found, Refused):
         raise Failure(found.reason, USAGE)
     return found if given["key"] is not None else replace(found, key="")
+
+
+def _pairs(option: str, texts: Sequence[str], *, typed: bool = False) -> dict[str, Any]:
+    """NAME=VALUE, each name once. *typed*: NAME:=VALUE is JSON, too."""
+    import json
+
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        as_it_is = not (typed and name.endswith(":"))
+        name = name if as_it_is else name[:-1]
+        if not equals or not name:
+            raise Failure(f"{option} {text!r}: write NAME=VALUE", USAGE)
+        if name in found:
+            raise Failure(f"{option} {name!r} is given twice", USAGE)
+        try:
+            found[name] = value if as_it_is else json.loads(value)
+        except ValueError:
+            raise Failure(f"{option} {text!r}: what follows := is not JSON", USAGE) from None
+    return found
 
 
 def _checked(rt: "Runtime", command: "Command") -> "New":
@@ -112,11 +136,14 @@ def _checked(rt: "Runtime", command: "Command") -> "New":
 
 
 def base_key(command: "Command") -> str:
-    """The key of a decision that brought none: account, grant, task, pin or step, action and response; not the comment."""
+    """The key of a decision that brought none: account, grant, task, pin or step, action, response, and of a transition state and fields;
+    not the comment.
+    """
     from worker.core.keys import derived_key
 
     at = command.pin or command.step
-    return derived_key(command.account, command.grant, command.task, at, command.action, command.response)
+    transition = [command.state, dict(command.fields)] if command.state is not None else []
+    return derived_key(command.account, command.grant, command.task, at, command.action, command.response, *transition)
 
 
 def _keyed(rt: "Runtime", command: "Command", window: float) -> "tuple[Command, Standing | None]":
@@ -202,11 +229,10 @@ def _rehearse(rt: "Runtime", new: "New", as_json: bool) -> int:
     from worker.cli.upstream import look, seen
     from worker.core import pause
     from worker.core.command import ON_A_STEP
-    from worker.core.keys import marked
     from worker.core.submission import Context, accept, looked
     from worker.core.task import Task
     from worker.core.times import iso
-    from worker.upstreams.base import Order
+    from worker.flows.submit import order_of
 
     command = new.command
     name = (command.account, command.key)
@@ -219,9 +245,12 @@ def _rehearse(rt: "Runtime", new: "New", as_json: bool) -> int:
         output.document(as_json, about, [f"would do nothing: the same key and content are {known.id}, which is {known.state}"])
         return 0
     account = rt.accounts[command.account]
-    read = seen(look(rt, account, command.grant, command.task), command.task)
-    row = rt.ledger.tasks.known({(new.realm, command.task)}).get((new.realm, command.task))
-    read = (row or Task(new.realm, command.task, new.kind, command.account)).align(read)
+    row = rt.ledger.tasks.known({(new.realm, new.task)}).get((new.realm, new.task))
+    fresh = accept(
+        command, id_="dry-run", realm=new.realm, task=new.task, part=new.part, pin=new.pin, now=rt.ledger.queries.now()
+    ).submission
+    read = seen(look(rt, account, command.grant, new.task, order_of(fresh, account)), new.task)
+    read = (row or Task(new.realm, new.task, new.kind, command.account)).align(read)
     acts_as, now = account.grants[command.grant], rt.ledger.queries.now()
     standing = rt.ledger.submissions.standing(command.account, new.realm)
     context = Context(
@@ -233,17 +262,16 @@ def _rehearse(rt: "Runtime", new: "New", as_json: bool) -> int:
         wary=standing.wary,
         frozen=standing.frozen,
         shut=pause.shut(rt.ledger.accounts.words().get(command.account), account.rules.hold, now, 0.5),
-        own=rt.ledger.queries.credited(new.realm, command.task),
+        own=rt.ledger.queries.credited(new.realm, new.task),
     )
-    move = looked(accept(command, id_="dry-run", realm=new.realm, pin=new.pin, now=now).submission, read, context)
+    move = looked(fresh, read, context)
     s = move.submission
     if move.begin is None:
         waits = s.state in ("pending", "waiting")
         verdict = f"would wait: {s.reason}" if waits else f"would not be sent: {s.state}: {s.reason}"
         output.document(as_json, {"would_send": False, "state": s.state, "reason": s.reason, "key": command.key}, [output.shown(verdict)])
         return 0 if waits else STATUS[s.state]
-    comment = marked(command.comment, s.mark if s.marked else None)
-    request = next(account.connector.send(Order(command.task, command.action, comment, command.response)))
+    request = next(account.connector.send(order_of(s, account), read))
     body = json.loads(request.content) if request.content else None
     step = s.pin.step if s.pin and command.action in ON_A_STEP else None
     path = request.url.raw_path.decode("ascii")
@@ -254,6 +282,7 @@ def _rehearse(rt: "Runtime", new: "New", as_json: bool) -> int:
         "path": path,
         "body": body,
         "step": step,
+        "part": f"{s.task}/{s.part}" if s.part else None,
         "as": command.grant,
         "acts_as": acts_as,
         "not_before": iso(command.not_before) if command.not_before else None,
@@ -271,7 +300,7 @@ def _rehearse(rt: "Runtime", new: "New", as_json: bool) -> int:
     if s.exposed and command.action in ON_A_STEP - {"skip"}:
         lines.append("  exposed: its user may also answer a later step, so a race could carry it there (when_exposed)")
     elif s.exposed:
-        lines.append(f"  exposed: {command.action} always is, since nothing in the request binds it to a step (when_exposed)")
+        lines.append(f"  exposed: {command.action} always is, since nothing in the request binds it to what was looked at (when_exposed)")
     if behind:
         lines.append(f"  after {behind}, which has the task's slot")
     output.document(as_json, about, lines)

@@ -1,7 +1,7 @@
 """`approvals verify`: the sandbox's numbered assumptions, held against the live upstream, in a report that can be shown to anyone."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -11,23 +11,24 @@ from worker.cli import output
 from worker.cli.session import FAILED, NOT_FOUND, USAGE, Failure, Session, session
 
 if TYPE_CHECKING:
+    from worker.core.renewal import Answer
     from worker.flows import Account, Runtime
     from worker.verify.run import Finding
-    from worker.verify.trial import Trial
+    from worker.verify.table import Trial
 
-HOSTS: Final = frozenset({"api.app.wdesk.com", "api.eu.wdesk.com", "api.apac.wdesk.com"})
-"""The published ones [OAS servers]: any other may say whose it is."""
+HOSTS: Final = frozenset({"api.app.wdesk.com", "api.eu.wdesk.com", "api.apac.wdesk.com", "developer.api.autodesk.com"})
+"""The published ones [OAS servers][OAS]: any other may say whose it is."""
 
 
 @click.command()
 @click.option("--account", help="Which account; needed where there are several.")
-@click.option(
-    "--task", required=True, metavar="REF", help="A throw-away task. It is read, and lends its location to tasks of the run's own."
-)
-@click.option("--as", "grants", multiple=True, metavar="GRANT", help="Only these grants, the first one makes the tasks. Default: all.")
-@click.option("--process-made", is_flag=True, help="A process made the task: it is renamed and restarted, for assumption 21.")
-@click.option("--slow", is_flag=True, help="Also what takes half a minute or ten megabytes.")
-@click.option("--burst", type=click.IntRange(0, 200), default=30, show_default=True, help="Requests at once, for assumption 29.")
+@click.option("--task", required=True, metavar="REF", help="A throw-away task, or an item. It is read; a task lends its location, too.")
+@click.option("--as", "grants", multiple=True, metavar="GRANT", help="Only these grants; the first one does most of it. Default: all.")
+@click.option("--process-made", is_flag=True, help="Workiva: a process made the task; it is renamed and restarted, for assumption 21.")
+@click.option("--use", "usable", multiple=True, metavar="ITEM", help="Autodesk: an item that was prepared for this: it is answered.")
+@click.option("--risk-grant", is_flag=True, help="Autodesk: also what may end a grant, for assumption 44.")
+@click.option("--slow", is_flag=True, help="Also what takes a minute or ten megabytes.")
+@click.option("--burst", type=click.IntRange(0, 1000), default=30, show_default=True, help="Requests at once, for assumptions 29 and 63.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @output.as_json
 @session
@@ -37,42 +38,71 @@ def verify(
     task: str,
     grants: tuple[str, ...],
     process_made: bool,
+    usable: tuple[str, ...],
+    risk_grant: bool,
     slow: bool,
     burst: int,
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Run throw-away tasks through the sandbox's assumptions about the live API, and print which of them hold.
+    """Try the sandbox's assumptions about the live API on throw-away tasks, and print which of them hold.
 
-    The run makes some fifty tasks of its own, approves, rejects, changes and deletes them; nobody but the users of the account's grants has
-    a part in them. The report names no secret and no content: it can be attached to an issue. Exit status 0: nothing contradicts; 1:
-    something does.
+    With Workiva the run makes some fifty tasks of its own, approves, rejects, changes and deletes them; nobody but the users of the
+    account's grants has a part in them. With Autodesk, where no API makes a review, it acts on the items named with --use and on no other.
+    The report names no secret and no content: it can be attached to an issue. Exit status 0: nothing contradicts; 1: something does.
     """
     name = s.account(account)
     with s.runtime() as rt:
         acc = rt.accounts[name]
-        trial = _trial(s, rt, acc, task, grants)
-        trial.process_made, trial.slow, trial.burst = process_made, slow, burst
-        _may_act(s, rt, acc, task)
+        chosen = [s.grant(acc, each) for each in grants] or sorted(acc.grants) or [s.grant(acc, None)]
+        trial = _trial(rt, acc, task, chosen, process_made=process_made, usable=usable, risk=risk_grant)
+        trial.slow, trial.burst = slow, burst
+        for each in {trial.named, *usable}:
+            _may_act(s, rt, acc, each)
         if not yes:
             _confirm(trial, name)
-        report = run(trial, as_json=as_json)
+        report = run(trial, acc.kind, as_json=as_json)
     if as_json:
         output.document(True, report)
     if report["differs"]:
         sys.exit(FAILED)
 
 
-def _trial(s: Session, rt: "Runtime", acc: "Account", task: str, names: tuple[str, ...]) -> "Trial":
+def _trial(
+    rt: "Runtime", acc: "Account", task: str, grants: list[str], *, process_made: bool, usable: tuple[str, ...], risk: bool
+) -> "Trial":
+    from worker.flows import tokens
+    from worker.upstreams.autodesk import Autodesk
     from worker.upstreams.workiva import Workiva
-    from worker.verify.trial import Person, Trial
+    from worker.verify.asking import Person
+    from worker.verify.autodesk.trial import Trial as OfAutodesk
     from worker.verify.wire import Wire
+    from worker.verify.workiva.trial import Trial as OfWorkiva
 
-    if not isinstance(acc.connector, Workiva):
-        raise Failure(f"account {acc.name} is of kind {acc.kind}: only workiva can be verified", USAGE)
-    chosen = [s.grant(acc, each) for each in names] or sorted(acc.grants) or [s.grant(acc, None)]
-    people = tuple(Person(each, acc.grants[each]) for each in dict.fromkeys(chosen))
-    return Trial(Wire(rt.engine, acc.connector, acc.rules.deadline), people, task)
+    people = tuple(Person(each, acc.grants[each]) for each in dict.fromkeys(grants))
+
+    def ready(grant: str) -> None:
+        tokens.ready(rt, acc, [grant])
+
+    def spend(grant: str, use: "Callable[[str], Answer]") -> bool:
+        return tokens.spend(rt, acc, grant, use)
+
+    try:
+        named = [acc.connector.address(each).task for each in (task, *usable)]
+    except ValueError as exc:
+        raise Failure(str(exc), USAGE) from exc
+    match acc.connector:
+        case Workiva() as connector:
+            if usable or risk:
+                raise Failure(f"account {acc.name} is of kind {acc.kind}: --use and --risk-grant are for autodesk", USAGE)
+            return OfWorkiva(Wire(rt.engine, connector, acc.rules.deadline), people, named[0], process_made=process_made)
+        case Autodesk() as connector:
+            if process_made:
+                raise Failure(f"account {acc.name} is of kind {acc.kind}: --process-made is for workiva", USAGE)
+            wire = Wire(rt.engine, connector, acc.rules.deadline, ready=ready)
+            return OfAutodesk(wire, people, named[0], usable=tuple(dict.fromkeys(named[1:])), spend=spend, risk=risk)
+        case _:
+            raise Failure(f"account {acc.name} is of kind {acc.kind}, which cannot be verified yet", USAGE)
 
 
 def _may_act(s: Session, rt: "Runtime", acc: "Account", task: str) -> None:
@@ -90,9 +120,8 @@ def _confirm(trial: "Trial", account: str) -> None:
     """Say what will be done, and ask."""
     people = " and ".join(person.grant for person in trial.people)
     output.aside(f"As {people} of account {account}, at {trial.wire.base}:")
-    output.aside("  makes some fifty tasks, approves, rejects, changes and deletes them; their titles begin with " + trial.label)
-    done = "is renamed, and submitted or restarted" if trial.process_made else "is only read; its location, if any, is lent to one of them"
-    output.aside(f"  the task that you named {done}")
+    for each in trial.intends():
+        output.aside(f"  {each}")
     try:
         agreed = click.confirm("Go on?", err=True)
     except click.Abort:
@@ -101,28 +130,29 @@ def _confirm(trial: "Trial", account: str) -> None:
         raise Failure("nothing was done")
 
 
-def run(trial: "Trial", *, as_json: bool) -> dict[str, Any]:
+def run(trial: "Trial", kind: str, *, as_json: bool) -> dict[str, Any]:
     """Everything, tidied up whatever happens; a line for each finding as it comes, unless the document is asked for."""
     from worker.sandbox.assumptions import ASSUMPTIONS
-    from worker.verify.run import CannotBegin, findings, prepare
+    from worker.verify.run import CannotBegin, findings
+    from worker.verify.table import KNOWN
 
-    texts = {row.number: row.text for row in ASSUMPTIONS if row.upstream == "workiva"}
+    tried, texts = KNOWN[kind], {row.number: row.text for row in ASSUMPTIONS if row.upstream == kind}
     found: list[Finding] = []
     left = 0
     try:
         try:
-            prepare(trial)
+            tried.prepare(trial)
         except CannotBegin as why:
             raise Failure(str(why), NOT_FOUND if why.missing else FAILED) from why
-        for finding in findings(trial, texts):
+        for finding in findings(trial, texts, tried.checks):
             found.append(finding)
             if not as_json:
                 for each in _told(finding, texts[finding.number]):
                     output.say(each)
     finally:
         left = trial.clear()
-        if left:
-            output.aside(f"approvals: {left} tasks could not be deleted: their titles begin with {trial.label}")
+        if why_left := trial.remains(left):
+            output.aside(f"approvals: {why_left}")
     report = report_of(trial, found, texts, left)
     if not as_json:
         for each in _summary(report):
@@ -137,11 +167,12 @@ def report_of(trial: "Trial", found: "list[Finding]", texts: dict[int, str], lef
     import httpx
 
     host = httpx.URL(trial.wire.base).host
+    found = sorted(found, key=lambda finding: finding.number)
     return {
         "release": __version__,
         "day": datetime.now(UTC).date().isoformat(),
         "host": host if host in HOSTS else "another host",
-        "api_version": trial.wire.version,
+        "api_version": trial.version,
         "grants": len(trial.people),
         "holds": [f.number for f in found if f.held == "holds"],
         "differs": [f.number for f in found if f.held == "differs"],

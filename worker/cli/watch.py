@@ -14,13 +14,17 @@ def watch() -> None:
 @watch.command()
 @click.option("--account", help="Which account; needed where there are several.")
 @click.option("--task", default="", help="One task. Without it: the account's whole feed.")
-@click.option("--every", type=SECONDS, default="30s", show_default=True, help="Between two looks.")
+@click.option(
+    "--every", type=SECONDS, default="30s", show_default=True, help="Between two looks, at least: what is quiet is looked at less often."
+)
 @output.as_json
 @session
 def add(s: Session, account: str | None, task: str, every: float, as_json: bool) -> None:
     """Watch a task, or an account's whole feed. Again: only the interval changes."""
     if every < 1:
         raise Failure("--every must be at least 1s: an upstream counts requests", USAGE)
+    if task == "*":
+        raise Failure("no task is called *: leave --task out for the whole feed", USAGE)
     name = s.account(account)
     with s.ledger() as ledger:
         made = ledger.watches.add(name, task, every)
@@ -40,7 +44,7 @@ def list_(s: Session, as_json: bool) -> None:
         "account": "account",
         "task": lambda o: o["task"] or "(feed)",
         "every": lambda o: f"{o['every']:g}s",
-        "next look": "next_at",
+        "next look": lambda o: f"reading: page {o['reading']}" if o["reading"] else o["next_at"],
         "failed tries": "tries",
     }
     output.listing(as_json, map(_object, found), columns, "nothing is watched: `approvals watch add --account A`")
@@ -62,6 +66,7 @@ def _object(w: object) -> dict[str, object]:
     from worker.ledger.watches import Watch
 
     assert isinstance(w, Watch)
+    way = w.cursor.get("way")
     return {
         "id": w.id,
         "account": w.account,
@@ -69,6 +74,7 @@ def _object(w: object) -> dict[str, object]:
         "every": w.interval,
         "next_at": iso(w.next_at),
         "tries": w.tries,
+        "reading": way["pages"] + 1 if way else None,
         "cursor": dict(w.cursor),
         "created_at": iso(w.created_at),
     }

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from worker.core import events, observe
 from worker.core import submission as life
+from worker.core.command import ON_A_STEP
 from worker.core.events import Event
 from worker.core.outcomes import Applied, Fact, Gone, Read, Sent, Unknown
 from worker.core.submission import TOLD, Context, Move, Submission
@@ -58,15 +59,16 @@ def advance(row: Row, answer: Answer, contexts: Contexts, now: float) -> Decisio
     """Decide one answer against the rows as they are now."""
     task, what = row.task, answer.what
     look = what if isinstance(what, Snapshot) else what.snapshot if isinstance(what, Applied) else None
+    partial = isinstance(what, Applied) and what.partial
     current = True
     if look is not None:
         look = task.align(look)
-        current = task.current(look, answer.version)
+        current = not partial and task.current(look, answer.version)
         what = look if isinstance(what, Snapshot) else replace(what, snapshot=look) if isinstance(what, Applied) else what
     moves: dict[str, Move] = {}
     if (s := row.live.get(answer.submission or "")) is not None:
         moves[s.id] = _moved(s, answer, what, current, _context(contexts, s, row.credits, now, answer))
-    if look is not None:
+    if look is not None and not partial:
         for other in row.live.values():
             if other.id not in moves and (move := life.credited(other, look, _context(contexts, other, _credits(row, moves), now, answer))):
                 moves[other.id] = move
@@ -87,6 +89,8 @@ def _moved(s: Submission, answer: Answer, what: Read | Sent, current: bool, ctx:
     """The asking submission's own move. A look that is not current is only good for finding our effect in it, never for missing it (B1)."""
     if answer.attempt is not None:
         move = life.answered(s, answer.attempt, what, ctx)  # type: ignore[arg-type]  # an answer with an attempt is a Sent
+        if move.settled and isinstance(what, Applied) and what.partial and move.submission.state not in life.OPEN:
+            return replace(move, submission=life.shown_later(move.submission, ctx))
         if move.settled and not current and move.submission.state not in life.OPEN:
             return replace(move, submission=replace(move.submission, vigil=0, next_at=ctx.now))  # its events are still to be seen
         return move
@@ -125,7 +129,9 @@ def state_event(task: Task, s: Submission, state: str, now: float) -> Event:
     data = {
         "submission": {"id": s.id, "key": s.command.key, "labels": dict(s.command.labels)},
         "action": s.command.action,
-        "step": s.pin.step if s.pin else s.command.step,
+        **({"part": f"{s.task}/{s.part}"} if s.part else {}),
+        **({"transition": {"state": s.command.state}} if s.command.state else {}),
+        "step": (s.pin.step if s.pin else s.command.step) if s.command.action in ON_A_STEP else None,
         "grant": s.command.grant,
         "reason": s.reason,
         "attempts": len(s.attempts),

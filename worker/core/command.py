@@ -6,14 +6,18 @@ from typing import Any
 
 from worker.core.keys import digest
 
-ON_A_STEP = frozenset({"approve", "reject", "skip"})
+ON_A_STEP = frozenset({"approve", "reject", "skip", "close"})
 """Actions that answer a step and leave a response: they need a pin or a step on a task of more than one. The others move the whole task and
 leave no response: they are recognised by `status` and `modified` alone, so they are always exposed (A12)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """Times in seconds since the epoch. `pin` is the token as it came; `issued_at` says when the requester decided (A7)."""
+    """Times in seconds since the epoch. `pin` is the token as it came; `issued_at` says when the requester decided (A7).
+
+    `task` as it came, with the path of a part where the upstream has such; `response`: label or id of one of its responses; `state`: where
+    a transition leads, `fields`: what that asks for.
+    """
 
     key: str
     account: str
@@ -24,6 +28,8 @@ class Command:
     pin: str | None = None
     step: int | None = None
     response: str | None = None
+    state: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
     comment: str | None = None
     not_before: float | None = None
     not_after: float | None = None
@@ -41,6 +47,8 @@ class Command:
             "pin": self.pin,
             "step": self.step,
             "response": self.response,
+            "state": self.state,
+            "fields": dict(self.fields),
             "comment": self.comment,
             "not_before": self.not_before,
             "not_after": self.not_after,

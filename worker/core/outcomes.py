@@ -29,10 +29,13 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The upstream answered with success and with the task as it is now."""
+    """The upstream answered with success and with the task as it is now. `partial`: with the answered part only; the rest of the snapshot
+    is the look before it, so that our effect can be recognised in it and nothing else can.
+    """
 
     snapshot: Snapshot
     fact: Fact
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +112,11 @@ Read = Snapshot | Gone | Unknown
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a feed, oldest change first. `cursor` asks for the next page (None: this was the last); `date`: the upstream's clock."""
+    """One page of a feed. `cursor` asks for the next page (None: this was the last); `date`: the upstream's clock. `touched`: tasks that
+    the feed shows without their steps: those that are news are read by themselves.
+    """
 
     snapshots: tuple[Snapshot, ...]
     cursor: str | None
     date: float | None
+    touched: tuple[Snapshot, ...] = ()

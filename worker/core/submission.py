@@ -16,9 +16,11 @@ A5   `Absent` means: as in the baseline, `modified` included, and only after the
 A6   An answer speaks for its attempt only. While another attempt is unaccounted for, an ending waits for the quiet period and a look.
 A7   The pin comes with the command. Moved before the first look, and later than `issued_at`: superseded.
 A8   A retry acts on the pin or not at all.
-A10  Ours is: on the pinned step, by `acts_as`, the same action, with our mark, not in the baseline, credited to no other.
+A10  Ours is: on the pinned step (and part), by `acts_as`, the same action or choice, with our mark, not in the baseline, credited to no
+     other.
 A12  Exposed: `acts_as` also participates in a later step, so a race can carry our decision there. At most one attempt by default.
-A13  If it cannot be told which step is active, nothing is sent. If `acts_as` has answered it already, nothing is sent.
+A13  If it cannot be told which step is active, nothing is sent. If `acts_as` has answered it already, nothing is sent. Where the task is
+     exact, its step and part are known by name, and the part's own state decides (docs/decisions/parts.md).
 A14  While the grant is unproven, `Absent` never counts. Our mark under another author stops the grant.
 A15  Waiting is not failing, but `not_after` ends it. A pause is waiting, too.
 A17  An end with an attempt unaccounted for, or exposed, is looked at again: at quiet end, ten minutes and a day later.
@@ -38,7 +40,7 @@ from worker.core.keys import mark
 from worker.core.outcomes import Absent, Applied, Fact, Found, Gone, InDoubt, Moved, Read, Refused, Seen, Sent, Unknown, Unsent
 from worker.core.pause import Shut
 from worker.core.pins import Pin, pin_of
-from worker.core.task import Response, Snapshot
+from worker.core.task import Response, Snapshot, near
 
 OPEN = frozenset({"pending", "waiting", "in_doubt"})
 """Carried on by the worker."""
@@ -66,8 +68,15 @@ TURN = 30.0
 VIGIL = (0.0, 600.0, 86_400.0)
 """Seconds after the quiet period (A17): at once, past any plausible queue upstream, and past a night's batch."""
 
+AFTERLOOK = 1.0
+"""Seconds after an answer that showed only our part until the task is looked at whole: what follows from the last response to a step takes
+place about 0.13 s after it [TUT]."""
+
+VIGIL_SOON = 6
+"""Tries of a look after the end that come soon, half a minute in all: it may be the one that tells what an answer did not show."""
+
 VIGIL_GAP = 600.0
-"""Seconds between two tries of a vigil's look that could not be read: nobody waits for it."""
+"""Seconds between two later tries of such a look: nobody waits for it any more."""
 
 VIGIL_TRIES = 144
 """Tries of one such look, a day's worth; then the vigil goes on, so that a grant that is no more does not keep us asking for ever."""
@@ -130,15 +139,19 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """A submission's row. `pin` is set by the command or by the first look, then never moves. `baseline`: the look under the first attempt
-    that is not proven unsent. `verdict`: an ending that waits for the quiet period of another attempt (A6). `written_off`: attempts up to
-    this one were accounted for by a person.
+    """A submission's row. `task`: the upstream's, where the command's may name a part of it; `part`: that part, by the command or by the
+    first look; `choice`: the id of the response that is sent. `pin` is set by the command or by the first look, then never moves.
+    `baseline`: the look under the first attempt that is not proven unsent. `verdict`: an ending that waits for the quiet period of another
+    attempt (A6). `written_off`: attempts up to this one were accounted for by a person.
     """
 
     id: str
     command: Command
     realm: str
+    task: str
     accepted_at: float
+    part: str | None = None
+    choice: str | None = None
     state: str = "pending"
     reason: str | None = None
     behind: str | None = None
@@ -220,19 +233,24 @@ class Move:
 # --- the beginning ------------------------------------------------------------------------------------------------------------------------
 
 
-def accept(command: Command, *, id_: str, realm: str, pin: Pin | None, now: float) -> Move:
+def accept(command: Command, *, id_: str, realm: str, task: str, pin: Pin | None, now: float, part: str | None = None) -> Move:
     """A new submission of *command*: pending, due at once or at `not_before`."""
     s = Submission(
         id=id_,
         command=command,
         realm=realm,
+        task=task,
+        part=part,
         accepted_at=now,
         pin=pin,
         next_at=max(now, command.not_before or now),
         transition=1,
     )
     public = {"digest": command.digest(), "key": command.key, "action": command.action, "step": pin.step if pin else command.step}
+    public |= {name: value for name, value in (("part", part), ("response", command.response), ("state", command.state)) if value}
     private = {"comment": command.comment, "requested_by": command.requested_by, "labels": dict(command.labels)}
+    if command.fields:
+        private["fields"] = dict(command.fields)
     return Move(s, notes=(Note("accepted", public, private),))
 
 
@@ -264,19 +282,18 @@ def _before_sending(s: Submission, read: Read, ctx: Context) -> Move:
         case Snapshot() as look:
             if move := credited(s, look, ctx):  # an attempt that a person wrote off has taken effect after all
                 return move
-            return _first(s, look, ctx) if s.command.action in ON_A_STEP else _first_on_task(s, look, ctx)
+            if s.command.action not in ON_A_STEP:
+                return _first_on_task(s, look, ctx)
+            return _first_on_part(s, look, ctx) if look.exact else _first(s, look, ctx)
         case _:
             assert_never(read)
 
 
 def _first(s: Submission, look: Snapshot, ctx: Context) -> Move:
     """May this decision be sent to its step now? (A7, A8, A13)"""
-    count = len(look.steps)
-    number = s.pin.step if s.pin else (s.command.step or (1 if count == 1 else 0))
-    if number == 0:
-        return _end(s, "refused", f"the task has {count} steps: say which one with `pin` or `step`. {outline(look)}", ctx)
-    if number > count:
-        return _end(s, "refused", f"the task has {count} steps, not {number}. {outline(look)}", ctx)
+    number = _number(s, look)
+    if isinstance(number, str):
+        return _end(s, "refused", number, ctx)
     if not s.looked and (why := _moved_before(s, number, look, ctx)):
         return _end(s, "superseded", f"moved before first look: {why}", ctx)
     pin = s.pin or pin_of(s.realm, look, number)
@@ -304,11 +321,87 @@ def _first(s: Submission, look: Snapshot, ctx: Context) -> Move:
     return _may_send(s, look, ctx)
 
 
+def _number(s: Submission, look: Snapshot) -> int | str:
+    """The step that is meant, or why none is."""
+    count = len(look.steps)
+    number = s.pin.step if s.pin else (s.command.step or (1 if count == 1 else 0))
+    if number == 0:
+        return f"the task has {count} steps: say which one with `pin` or `step`. {outline(look)}"
+    return f"the task has {count} steps, not {number}. {outline(look)}" if number > count else number
+
+
+def _first_on_part(s: Submission, look: Snapshot, ctx: Context) -> Move:
+    """May this decision be sent to its part now? The part's own state says so, and what the upstream offers this caller (A7, A8, A13)."""
+    offer = look.offer or tasks.Offer()
+    named = look.part(s.part)
+    if s.part and named is None:
+        return _end(s, "superseded" if s.looked else "refused", f"the task has no part {s.part} (any more). {outline(look)}", ctx)
+    number = named[0] if named else _number(s, look)
+    if isinstance(number, str):
+        return _end(s, "refused", number, ctx)
+    if named and {number, s.command.step or number, s.pin.step if s.pin else number} != {number}:
+        return _end(s, "refused", f"{s.part} is of step {number}, which is not the pinned one. {outline(look)}", ctx)
+    if not s.looked and (why := _moved_before(s, number, look, ctx)):
+        return _end(s, "superseded", f"moved before first look: {why}", ctx)
+    pin = s.pin or pin_of(s.realm, look, number)
+    if s.looked and (why := pin.broken(look)):
+        return _end(s, "superseded", why, ctx)
+    s = replace(s, pin=pin, looked=True)
+    step = look.steps[number - 1]
+    state = named[2].state if named else step.state
+    if named and state == "complete":
+        return _already(s, step, ctx)
+    if not look.awaiting:
+        return _end(s, "superseded" if step.complete else "refused", f"no active step: the task is {look.status}", ctx)
+    if state == "complete":
+        return _end(s, "superseded", f"step {number} was completed by others", ctx)
+    if state == "waiting":
+        if not s.command.wait_for_turn:
+            return _end(s, "refused", f"step {number} has not begun yet. Use wait_for_turn to wait for it. {outline(look)}", ctx)
+        return Move(
+            replace(s, state="waiting", behind=None, reason="turn: the step has not begun", next_at=min(s.not_after, ctx.now + TURN))
+        )
+    if offer.refusal:
+        return _end(s, "refused", offer.refusal, ctx)
+    return _offered(replace(s, part=s.part or offer.part), look, ctx)
+
+
+def _already(s: Submission, step: tasks.Step, ctx: Context) -> Move:
+    """Our part is complete. By us before we sent anything: a person did it by hand."""
+    answer = next((r for r in step.responses if r.part == s.part), None)
+    if answer is not None and answer.actor == ctx.acts_as:
+        return _end(s, "refused", f"already answered: {ctx.acts_as} has answered {s.part}", ctx)
+    return _end(s, "superseded", f"{s.part} was completed by {answer.actor if answer and answer.actor else 'others'}", ctx)
+
+
+def _offered(s: Submission, look: Snapshot, ctx: Context) -> Move:
+    """The upstream would take it. As whom? (A14) `me` is asked of the upstream itself, so it proves the grant before anything is sent."""
+    if move := _as_another(s, look, ctx):
+        return move
+    offer = look.offer or tasks.Offer()
+    proven = offer.me is not None and ctx.grant == "unproven"
+    move = _may_send(replace(s, choice=offer.choice), look, replace(ctx, grant="proven") if proven else ctx)
+    return replace(move, submission=replace(move.submission, acts_as=ctx.acts_as), proof=offer.me) if proven else move
+
+
+def _as_another(s: Submission, look: Snapshot, ctx: Context) -> Move | None:
+    """The grant acts as somebody else: nothing is sent with it (A14)."""
+    me = look.offer.me if look.offer else None
+    if me is None or me == ctx.acts_as:
+        return None
+    move = _later(replace(s, acts_as=ctx.acts_as), ctx, f"the grant is stopped: it acts as {me}, not as {ctx.acts_as}", pace.LONGEST)
+    return move if ctx.grant == "stopped" else replace(move, proof=me)
+
+
 def outline(look: Snapshot) -> str:
     """The steps in one line, for a refusal that lists them."""
     active = look.active()
+
+    def who(s: tasks.Step) -> str:
+        return ", ".join(f"{p.assigned} {look.task}/{p.id}" for p in s.parts) or ", ".join(s.participants)
+
     return "; ".join(
-        f"step {n}: {', '.join(s.participants)} ({s.mode}){' complete' if s.complete else ''}{' ACTIVE' if n == active else ''}"
+        f"step {n}: {who(s)} ({s.mode}){' complete' if s.complete else ''}{' ACTIVE' if n == active else ''}"
         for n, s in enumerate(look.steps, 1)
     )
 
@@ -318,27 +411,50 @@ def _first_on_task(s: Submission, look: Snapshot, ctx: Context) -> Move:
     if not s.looked and (why := _moved_before(s, 1, look, ctx)):
         return _end(s, "superseded", f"moved before first look: {why}", ctx)
     pin = s.pin or pin_of(s.realm, look, 1)
-    if s.looked and (why := pin.broken(look)):
+    if s.looked and (why := pin.broken(look, whole=True)):
         return _end(s, "superseded", why, ctx)
-    return _may_send(replace(s, pin=pin, looked=True), look, ctx)
+    s = replace(s, pin=pin, looked=True)
+    if look.offer and look.offer.refusal:
+        return _end(s, "refused", look.offer.refusal, ctx)
+    return _offered(s, look, ctx)
 
 
 def _moved_before(s: Submission, number: int, look: Snapshot, ctx: Context) -> str | None:
     """What happened between the requester's decision and our first look, and speaks against it (A7).
 
     An exact pin knows what its requester saw; without one the clock of `issued_at` has to tell. A response of ours to the same step,
-    credited to another submission, is no surprise: otherwise no two commands could ever complete one ALL step.
+    credited to another submission, is no surprise: otherwise no two commands could ever complete one ALL step. Nor is another's review
+    beside ours, where each has a part of its own.
     """
-    if s.pin and (why := s.pin.broken(look)):
+    whole = s.command.action not in ON_A_STEP
+    if s.pin and (why := s.pin.broken(look, whole=whole)):
         return why
-    issued = s.command.issued_at
+    issued, aside = s.command.issued_at, look.exact and not whole
     for at_step, r in look.responses():
-        if at_step < number or (s.pin and s.pin.knew(at_step, r)) or (at_step == number and r.id in ctx.own):
+        if (
+            at_step < number
+            or (s.pin and s.pin.knew(at_step, r))
+            or (at_step == number and (r.id in ctx.own or (aside and r.part != s.part)))
+        ):
             continue
         if r.at is None or r.at > issued:
             return f"{r.actor or 'somebody'} answered step {at_step} ({r.action}) after the command was issued"
+    if aside:
+        return None if s.pin else _begun_since(s, look.steps[number - 1], look)
     if s.pin is None and look.modified is not None and look.modified > issued and not look.moved_by_response:
         return "the task was modified after the command was issued, and no visible response explains it"
+    return None
+
+
+def _begun_since(s: Submission, step: tasks.Step, look: Snapshot) -> str | None:
+    """Whether the round is younger than the decision. Who waits for the turn decided before the step began, but not before the round."""
+    since = look.begun if s.command.wait_for_turn or step.started is None else step.started
+    if since is not None and since > s.command.issued_at:
+        return (
+            "the step was begun after the command was issued"
+            if since == step.started
+            else "the review was begun after the command was issued"
+        )
     return None
 
 
@@ -356,7 +472,9 @@ def _may_send(s: Submission, look: Snapshot, ctx: Context) -> Move:
 
 
 def is_exposed(s: Submission, look: Snapshot, acts_as: str) -> bool:
-    """Whether a race could carry this decision to a later step (A12)."""
+    """Whether a race could carry this decision to a later step (A12). A part is addressed by its name: no race changes that."""
+    if s.part:
+        return False
     if s.command.action not in ON_A_STEP or s.command.action == "skip" or s.pin is None:
         return True
     return any(acts_as in step.participants for step in look.steps[s.pin.step :])
@@ -394,10 +512,12 @@ def recognise(s: Submission, look: Snapshot, own: frozenset[str]) -> Seen:
         return Unknown(Fact("no baseline to compare with"))
     if s.command.action not in ON_A_STEP:
         return Found(look, ()) if _as_asked(s, base, look) else _compared(s, base, look)
-    if any(r.actor is None for _, r in fresh):
+    if any(r.actor is None and r.part == s.part for _, r in fresh):
         return Unknown(Fact("a new response whose author cannot be read"))
     if not s.marked:
-        alike = tuple((n, r) for n, r in fresh if _by_us(s, r) and (r.comment or "").strip() == (s.command.comment or "").strip())
+        alike = tuple(
+            (n, r) for n, r in fresh if _by_us(s, r) and r.part == s.part and (r.comment or "").strip() == (s.command.comment or "").strip()
+        )
         if len(alike) == 1 and alike[0][0] == s.pin.step and _since(alike[0][1], base) and not s.hits:
             return Found(look, alike)
         if alike:
@@ -417,7 +537,11 @@ def _as_stranger(s: Submission, author: str, look: Snapshot, ctx: Context) -> Mo
 
 
 def _by_us(s: Submission, r: Response) -> bool:
-    return r.actor == s.acts_as and r.action == s.command.action
+    return r.actor == s.acts_as and _as_meant(s, r)
+
+
+def _as_meant(s: Submission, r: Response) -> bool:
+    return r.action == s.command.action if s.choice is None else r.choice == s.choice
 
 
 def _marks(s: Submission, r: Response) -> bool:
@@ -431,12 +555,20 @@ def _since(r: Response, base: Snapshot) -> bool:
 
 def _as_asked(s: Submission, base: Snapshot, look: Snapshot) -> bool:
     """SUBMIT, CANCEL, RESTART leave no response: a status that fits what we asked for, and the last change was made by `acts_as` and is no
-    response: that one would be their answer by hand, which may complete a task that we wanted restarted.
+    response: that one would be their answer by hand, which may complete a task that we wanted restarted. A transition that answers the
+    whole task leaves that answer, with our mark, whatever happens to the task later.
     """
+    if s.choice is not None:
+        r = look.answer
+        fresh = r is not None and (base.answer is None or not r.same(base.answer))
+        alike = r is not None and (r.comment or "").strip() == (s.command.comment or "").strip()
+        return r is not None and fresh and _by_us(s, r) and (_marks(s, r) or (not s.marked and alike and _since(r, base)))
     if look.moved_by_response:
         return False
     if s.acts_as is None or look.modified_by != s.acts_as or look.modified is None or look.modified <= (base.modified or 0.0):
         return False
+    if s.command.action == "transition":
+        return look.status == s.command.state != base.status
     if (look.status.lower() == "cancelled") != (s.command.action == "cancel"):
         return False
     return look.status != base.status or (s.command.action == "restart" and bool(look.gone(base)))
@@ -446,6 +578,8 @@ def _compared(s: Submission, base: Snapshot, look: Snapshot) -> Absent | Moved:
     """Is *look* the baseline to the letter? If not, do others' responses to the pinned step explain it?"""
     if look.shape != base.shape:
         return Moved(look, "the steps are not the same any more")
+    if s.part:
+        return _part_compared(s, s.part, base, look)
     if look.gone(base):
         return Moved(look, "a response that stood is gone: a new round")
     unmoved = (
@@ -459,6 +593,22 @@ def _compared(s: Submission, base: Snapshot, look: Snapshot) -> Absent | Moved:
     if s.pin and s.command.action in ON_A_STEP and look.steps[s.pin.step - 1].complete and look.explained(base.modified) and by_others:
         return Moved(look, f"step {s.pin.step} was completed by others", others=True)
     return Moved(look, "the task has changed, and our response is not there")
+
+
+def _part_compared(s: Submission, part: str, base: Snapshot, look: Snapshot) -> Absent | Moved:
+    """Is our part the one that it was? What became of the others proves nothing about it, and is nothing that we would repeat."""
+    was, now = base.part(part), look.part(part)
+    if was is None or now is None:
+        return Moved(look, f"there is no part {part} any more")
+    if not (near(now[1].started, was[1].started, tasks.SAME_MODIFIED) and near(look.begun, base.begun, tasks.SAME_MODIFIED)):
+        return Moved(look, "the step, or the review, was begun anew: a new round")
+    if now[2].state == "complete":  # without any response: it ended with its step, and ours is not one that leaves none
+        answer = next((r for r in now[1].responses if r.part == part), None)
+        by = answer.actor if answer else "others"
+        return Moved(look, f"{part} was completed by {by or 'nobody we can read'}", others=by not in (None, s.acts_as))
+    if look.status != base.status or now[2] != was[2]:
+        return Moved(look, "the part has changed, and our response is not there")
+    return Absent(look)
 
 
 def _in_doubt(s: Submission, read: Read, ctx: Context) -> Move:
@@ -509,10 +659,14 @@ def _absent(s: Submission, look: Snapshot, ctx: Context) -> Move:
         return _end(replace(s, exposed=True), "parked", "exposed: a second attempt could reach another step", ctx, look=look)
     if len([a for a in s.attempts if a.outcome != "unsent"]) >= MAX_ATTEMPTS:
         return _end(s, "parked", f"{MAX_ATTEMPTS} attempts came to nothing", ctx, look=look)
+    if look.offer and look.offer.refusal:
+        return _end(s, "refused", look.offer.refusal, ctx, look=look)
     if ctx.shut:
         return _held(s, ctx.shut)
     if s.acts_as != ctx.acts_as:
         return _later(s, ctx, "the grant acts as another user now", pace.LONGEST)
+    if move := _as_another(s, look, ctx):
+        return move
     return _begin(replace(s, exposed=exposed), look, ctx)
 
 
@@ -533,13 +687,27 @@ def _found(s: Submission, seen: Found, ctx: Context) -> Move:
         state, why = "duplicated", f"took effect {len(s.hits)} times, on step {', '.join(map(str, steps))}"
     elif s.pin and steps and steps != [s.pin.step]:
         state, why = "misapplied", f"meant for step {s.pin.step}, took effect on step {steps[0]}"
-    elif s.baseline and steps and (seen.snapshot.gone(s.baseline) or seen.snapshot.shape != s.baseline.shape):
+    elif s.part and names and any(r.part != s.part for _, r in seen.hits):
+        state, why = "misapplied", f"meant for {s.part}, took effect on another part"
+    elif s.baseline and steps and _another_round(s.baseline, seen.snapshot, seen.hits[0][1]):
         state, why = "misapplied", "took effect in another round than the one it was meant for"
     else:
         state, why = "applied", f"step {steps[0]}" if steps else seen.snapshot.status
     if state == s.state:
         return Move(s, claims=names, proof=proof)
     return replace(_end(s, state, why, ctx, look=seen.snapshot), claims=names, proof=proof)
+
+
+def _another_round(base: Snapshot, look: Snapshot, hit: Response) -> bool:
+    """Of a part by its own beginning: an answer that shows the part alone has no other. That the review was begun anew since says nothing:
+    what stands in a step that goes on was there before.
+    """
+    if look.shape != base.shape:
+        return True
+    was, now = base.part(hit.part), look.part(hit.part)
+    if was and now:
+        return not all(near(a.started, b.started, tasks.SAME_MODIFIED) for a, b in ((now[1], was[1]), (now[2], was[2])))
+    return bool(look.gone(base))
 
 
 # --- an answer ----------------------------------------------------------------------------------------------------------------------------
@@ -593,7 +761,7 @@ def _applied(s: Submission, look: Snapshot, ctx: Context) -> Move:
     if s.command.action not in ON_A_STEP:
         return _found(s, Found(look, ()), ctx)
     fresh = [r for _, r in look.fresh(s.baseline) if r.id not in ctx.own]
-    sole = s.baseline is not None and not s.marked and len(fresh) == 1 and fresh[0].action == s.command.action
+    sole = s.baseline is not None and not s.marked and len(fresh) == 1 and _as_meant(s, fresh[0])
     alone = fresh[0].actor if sole else None
     if author := stranger(s, look) or (alone if alone != s.acts_as else None):
         return _as_stranger(s, author, look, ctx)
@@ -632,16 +800,25 @@ def _end(s: Submission, state: str, reason: str, ctx: Context, look: Snapshot | 
 def _again(s: Submission, read: Read, ctx: Context) -> Move:
     """The vigil: an ended one is looked at for an effect that came late, or twice (A17)."""
     if isinstance(read, Unknown) and s.tries < VIGIL_TRIES:
-        return Move(replace(s, tries=s.tries + 1, next_at=ctx.now + VIGIL_GAP * (0.5 + ctx.dice / 2)))
+        wait = pace.again(s.tries, ctx.dice) if s.tries < VIGIL_SOON else VIGIL_GAP * (0.5 + ctx.dice / 2)
+        return Move(replace(s, tries=s.tries + 1, next_at=ctx.now + wait))
     move = Move(s)
     if isinstance(read, Snapshot):
         author = stranger(s, read) if s.attempts and not s.hits else None
         move = (_as_stranger(s, author, read, ctx) if author else credited(s, read, ctx)) or move
     if move.submission.state != s.state:
         return move
+    if s.vigil == 0 and ctx.now < s.quiet_until:  # it was looked at before its time
+        return replace(move, submission=replace(move.submission, tries=0, next_at=s.quiet_until))
     stage = s.vigil + 1
     next_at = ctx.now + VIGIL[stage] - VIGIL[s.vigil] if s.sent and stage < len(VIGIL) else None
     return replace(move, submission=replace(move.submission, tries=0, vigil=stage, next_at=next_at))
+
+
+def shown_later(s: Submission, ctx: Context) -> Submission:
+    """An ended one whose answer showed only its own part: one look more, which tells what came of it, and takes the place of none."""
+    stage = max(0, s.vigil - 1) if s.next_at is not None else len(VIGIL) - 1
+    return replace(s, vigil=stage, next_at=min(s.next_at or float("inf"), ctx.now + AFTERLOOK))
 
 
 def credited(s: Submission, look: Snapshot, ctx: Context) -> Move | None:
@@ -669,6 +846,13 @@ def _later(s: Submission, ctx: Context, reason: str, retry_after: float | None, 
 def _held(s: Submission, shut: Shut) -> Move:
     """Nothing of the account is sent now: that is nobody's failure, and costs neither an attempt nor patience (A15)."""
     return Move(replace(s, reason=shut.why, tries=0, next_at=min(shut.until, s.not_after)))
+
+
+def put_off(s: Submission, shut: Shut) -> Submission:
+    """Nothing of the account is asked now, so it is not even looked at: it waits as it is, and is expired in time (A15)."""
+    at = shut.until if s.sent else min(shut.until, s.not_after)
+    told = s.state in OPEN and s.behind is None
+    return replace(s, reason=shut.why if told else s.reason, next_at=at)
 
 
 def lapse(s: Submission, ctx: Context) -> Move:
@@ -704,7 +888,7 @@ def resolve(s: Submission, verdict: Literal["applied", "abandoned", "retry"], no
         move = _end(s, verdict, f"resolved by a person: {note}", ctx)
         return replace(move, notes=(said, *move.notes))
     if pin is None and s.command.action in ON_A_STEP:
-        msg = f"a retry needs --pin: copy the pin of the step it is meant for from `approvals task show {s.command.task}`"
+        msg = f"a retry needs --pin: copy the pin of the step it is meant for from `approvals task show {s.task}`"
         raise NotNow(msg)
     if ctx.now < s.quiet_until:
         msg = f"{s.id} may still take effect for {s.quiet_until - ctx.now:.0f} s (the quiet period): retry after that"

@@ -13,7 +13,8 @@ from worker.core.pins import PinError, read_pin
 from worker.core.submission import outline
 from worker.core.task import Snapshot
 from worker.engine import Errand
-from worker.flows import Runtime
+from worker.flows import Runtime, tokens
+from worker.flows.budget import metered, settle_up
 from worker.ledger.submissions import New
 
 
@@ -63,7 +64,7 @@ will."""
 def accept(rt: Runtime, commands: Sequence[Command]) -> list[Outcome]:
     """Accept *commands*; one outcome each, in their order. Raises LedgerDown: repeat all of them, what is written stands."""
     checked = [check(rt, c) for c in commands]
-    unclear = {i for i, (c, new) in enumerate(zip(commands, checked, strict=True)) if isinstance(new, New) and _unclear(c)}
+    unclear = {i for i, new in enumerate(checked) if isinstance(new, New) and _unclear(new)}
     if unclear:  # what stands already is not asked about again: it is the same submission, whatever the task looks like now (A16)
         standing = rt.ledger.submissions.taken({(commands[i].account, commands[i].key) for i in unclear})
         names = {(commands[i].account, commands[i].key) for i in unclear} - set(standing)
@@ -99,16 +100,26 @@ def check(rt: Runtime, command: Command) -> New | Rejected:
         return Rejected(f"unknown action {command.action!r}: {account.kind} has {', '.join(sorted(account.actions))}")
     realm = account.connector.realm
     try:
-        pin = read_pin(command.pin, realm, command.task) if command.pin else None
+        address = account.connector.address(command.task)
+    except ValueError as exc:
+        return Rejected(f"task: {exc}")
+    if command.action == "transition" and command.state is None:
+        return Rejected("state: a transition says where it leads, such as sbc-2")
+    if command.action != "transition" and (foreign := [n for n in ("state", "fields") if getattr(command, n)]):
+        return Rejected(f"{', '.join(foreign)}: only a transition takes this, and the action is {command.action}")
+    if address.part and command.action not in ON_A_STEP:
+        return Rejected(f"task: {command.action} is of the whole task: {address.task}")
+    try:
+        pin = read_pin(command.pin, realm, address.task) if command.pin else None
     except PinError as exc:
         return Rejected(f"pin: {exc}")
     if pin and command.step is not None and pin.step != command.step:
         return Rejected(f"pin and step disagree: the pin is for step {pin.step}, step says {command.step}")
-    return New(command, account.kind, realm, pin)
+    return New(command, account.kind, realm, pin, address.task, address.part)
 
 
-def _unclear(command: Command) -> bool:
-    return command.action in ON_A_STEP and command.pin is None and command.step is None
+def _unclear(new: New) -> bool:
+    return new.command.action in ON_A_STEP and new.command.pin is None and new.command.step is None and new.part is None
 
 
 def _write(rt: Runtime, items: dict[int, New]) -> dict[int, Outcome]:
@@ -138,16 +149,17 @@ def _steps(rt: Runtime, items: dict[int, New]) -> dict[int, New | Rejected]:
     """For commands that name no step: is there but one? Asked of the ledger, then of the upstream. Where nobody can tell, the first look
     will.
     """
-    known = rt.ledger.tasks.known({(n.realm, n.command.task) for n in items.values()})
-    looks = {i: row.snapshot for i, n in items.items() if (row := known.get((n.realm, n.command.task))) and row.snapshot}
+    known = rt.ledger.tasks.known({(n.realm, n.task) for n in items.values()})
+    looks = {i: row.snapshot for i, n in items.items() if (row := known.get((n.realm, n.task))) and row.snapshot}
     with rt.engine.bag() as bag:
         for i, new in items.items():
-            if i not in looks and _unclear(new.command):
+            if i not in looks and _unclear(new):
                 account = rt.accounts[new.command.account]
+                tokens.ready(rt, account, [new.command.grant])
                 bag.put(
                     i,
                     Errand(
-                        flow=account.connector.read(new.command.task),
+                        flow=metered(rt, account, new.command.grant, account.connector.read(new.task), 0),
                         credentials=account.connector.credentials(new.command.grant),
                         deadline=min(account.rules.deadline, ASKING),
                         lost=Unknown,
@@ -156,10 +168,12 @@ def _steps(rt: Runtime, items: dict[int, New]) -> dict[int, New | Rejected]:
                 )
         while answers := bag.take():
             looks |= {i: look for i, look in answers if isinstance(look, Snapshot)}
+    for name in {new.command.account for new in items.values()}:
+        settle_up(rt, rt.accounts[name])
     return {i: _one_step(new, looks.get(i)) for i, new in items.items()}
 
 
 def _one_step(new: New, look: Snapshot | None) -> New | Rejected:
-    if not _unclear(new.command) or look is None or len(look.steps) <= 1:
+    if not _unclear(new) or look is None or len(look.steps) <= 1:
         return new
     return Rejected(f"say pin or step: the task has {len(look.steps)} steps. {outline(look)}")

@@ -26,7 +26,7 @@ def resolve(rt: Runtime, id_: str, verdict: Literal["applied", "abandoned", "ret
     """
 
     def decide(s: Submission, ctx: Context) -> Move:
-        at = read_pin(pin, s.realm, s.command.task) if pin and s.command.action in ON_A_STEP else None
+        at = read_pin(pin, s.realm, s.task) if pin and s.command.action in ON_A_STEP else None
         return life.resolve(s, verdict, note, at, ctx)
 
     return _change(rt, id_, decide)

@@ -16,10 +16,13 @@ import structlog
 from worker.core.advance import Answer, Contexts
 from worker.core.keys import marked
 from worker.core.outcomes import Fact, InDoubt, Read, Sent, Unknown, Unsent
+from worker.core.pause import Shut
 from worker.core.submission import Context, Submission
 from worker.engine import Bag, Errand
 from worker.errors import LedgerDown
-from worker.flows import Account, Runtime
+from worker.flows import Account, Runtime, breaker, tokens
+from worker.flows.budget import heed, metered, prices
+from worker.flows.insist import insist
 from worker.ledger.submissions import Begun, Claimed, Settled
 from worker.upstreams.base import Credentials, Order
 
@@ -31,10 +34,6 @@ GAP = 2.0
 
 GLANCE = 0.2
 """Seconds to wait for an answer before asking the ledger again: what is accepted meanwhile does not wait for a slow answer."""
-
-REPEATS = 60
-"""How often, a second apart, a settling is repeated while the ledger is down. After that the answers are lost, and looks find their
-effects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +68,35 @@ def submit(rt: Runtime, name: str) -> bool:
             ended = bool(down) or rt.stopping.is_set() or time.monotonic() > start + (rt.turn if not len(bag) else rt.turn * 20)
             answers: list[tuple[Answer, float]] = []
             claimed: list[Claimed] = []
-            if not ended and len(bag) <= rt.room // 2:
+            if not ended and len(bag) <= (room := bag.room(rt.room)):
                 try:
-                    claimed = rt.ledger.submissions.claim(name, rt.room - len(bag), account.rules.lease)
+                    claimed = _claim(rt, account, len(bag), room)
+                    tokens.ready(rt, account, {c.submission.command.grant for c in claimed})
                 except LedgerDown as exc:  # those in flight come home first: left alone, each would be in doubt
                     down, ended = exc, True
                 for c in claimed:
                     _look(rt, account, bag, c, answers)
-            answers += [_answer(tag, stamped) for tag, stamped in bag.take(timeout=None if ended else GLANCE)]
+            came = bag.take(timeout=None if ended else GLANCE)
+            heed(rt, account, ((_grant(tag), what) for tag, (_, what) in came))
+            answers += [_answer(tag, stamped) for tag, stamped in came]
             if answers:
                 _wave(rt, account, bag, answers)
             elif not len(bag) and not claimed:
                 if down:
                     raise down
                 return ended
+
+
+def _claim(rt: Runtime, account: Account, in_flight: int, most: int) -> list[Claimed]:
+    """Up to *most* that are ours to carry on now. While the upstream is away: what has run out, and now and then one to probe with."""
+    leave = breaker.enter(rt, account)
+    if isinstance(leave, Shut):
+        return rt.ledger.submissions.claim(account.name, most, account.rules.lease, prices(account), leave)
+    room = min(most, leave.room - in_flight)
+    claimed = rt.ledger.submissions.claim(account.name, room, account.rules.lease, prices(account)) if room > 0 else []
+    if all(c.lapsed for c in claimed):
+        breaker.give_back(rt, account, leave)
+    return claimed
 
 
 def _wave(rt: Runtime, account: Account, bag: Bag, answers: Sequence[tuple[Answer, float]]) -> None:
@@ -100,16 +114,11 @@ def settle(rt: Runtime, account: Account, answers: Sequence[Answer]) -> Settled:
 
     Where it is not known whether a commit took place, nothing of it is sent: an attempt it may have begun is settled as never sent (A1).
     """
-    for tried in range(REPEATS):
-        try:
-            settled = rt.ledger.submissions.settle(answers, contexts(rt, account), again=tried > 0)
-            break
-        except LedgerDown as exc:
-            log.warning("ledger.down", account=account.name, answers=len(answers), error=str(exc), tried=tried + 1)
-            if tried == REPEATS - 1:
-                raise
-            if rt.stopping.wait(1.0):  # asked to stop: it returns at once, and the ledger may still come back within the grace period
-                time.sleep(1.0)
+
+    def write(again: bool) -> Settled:
+        return rt.ledger.submissions.settle(answers, contexts(rt, account), again=again, prices=prices(account))
+
+    settled = insist(rt, write, account=account.name, answers=len(answers))
     for s in settled.told:
         rt.notice(s)
     for event in settled.alarms:
@@ -142,19 +151,36 @@ def _look(rt: Runtime, account: Account, bag: Bag, claimed: Claimed, answers: li
     elif claimed.lapsed:
         why = "lapsed"
     else:
-        flow = account.connector.read(s.command.task)
+        flow = metered(rt, account, s.command.grant, account.connector.look(order_of(s, account)), account.connector.look_costs)
         credentials = account.connector.credentials(s.command.grant)
         bag.put(Looking(claimed), _errand(rt, flow, credentials, account.rules.deadline, lost=Unknown, unsent=Unknown))
         return
     answers.append(_answer(Looking(claimed), (rt.engine.clock(), Unknown(Fact(why)))))
 
 
+def order_of(s: Submission, account: Account) -> Order:
+    """What the connector is asked to look for, and then to send."""
+    command = s.command
+    return Order(
+        task=s.task,
+        action=command.action,
+        comment=marked(command.comment, s.mark if s.marked else None),
+        response=command.response,
+        grant=command.grant,
+        acts_as=account.grants.get(command.grant, ""),
+        step=s.pin.step if s.pin else command.step,
+        part=s.part,
+        choice=s.choice,
+        state=command.state,
+        fields=command.fields,
+    )
+
+
 def _send(rt: Runtime, account: Account, bag: Bag, begun: Begun, leave_by: float) -> None:
     s = begun.submission
-    comment = marked(s.command.comment, s.mark if s.marked else None)
-    order = Order(s.command.task, s.command.action, comment, s.command.response)
+    assert s.baseline is not None  # begun
     credentials = account.connector.credentials(s.command.grant)
-    flow = account.connector.send(order)
+    flow = account.connector.send(order_of(s, account), s.baseline)
     errand = _errand(rt, flow, credentials, account.rules.deadline, lost=InDoubt, unsent=Unsent, leave_by=leave_by)
     bag.put(Sending(begun), errand)
 
@@ -186,12 +212,17 @@ def _errand(
     )
 
 
+def _grant(tag: Tag) -> str:
+    s = tag.claimed.submission if isinstance(tag, Looking) else tag.begun.submission
+    return s.command.grant
+
+
 def _answer(tag: Tag, stamped: Stamped[Read | Sent]) -> tuple[Answer, float]:
     at, what = stamped
     if isinstance(tag, Looking):
         c = tag.claimed
         s = c.submission
-        return Answer(s.realm, s.command.task, c.version, what, s.id, claim=c.claim, attempts_before=len(s.attempts), asked_at=c.at), at
+        return Answer(s.realm, s.task, c.version, what, s.id, claim=c.claim, attempts_before=len(s.attempts), asked_at=c.at), at
     b = tag.begun
     s = b.submission
-    return Answer(s.realm, s.command.task, b.version, what, s.id, attempt=b.attempt.n, claim=b.claim), at
+    return Answer(s.realm, s.task, b.version, what, s.id, attempt=b.attempt.n, claim=b.claim), at

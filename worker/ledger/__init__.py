@@ -1,41 +1,55 @@
 """The ledger: all the SQL there is, and the only truth. Its verbs are the domain's, each one transaction, each over a set.
 
-`submissions` accept, claim, settle; `accounts` pause and resume; `outbox` events and their way out; `watches` what is polled; `queries`
-read-only; `schema` migrations.
+`submissions` accept, claim, settle; `accounts` pause and resume; `budgets` what may leave; `breakers` whether an upstream answers; `outbox`
+events and their way out; `watches` what is polled; `notices` of due dates; `tokens` of grants that are renewed; `queries` read-only;
+`schema` migrations.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 
+from worker.core.delivery import Filter, Wanted
 from worker.ledger import schema
 from worker.ledger.accounts import Accounts
+from worker.ledger.breakers import Breakers
+from worker.ledger.budgets import Budgets
 from worker.ledger.database import Database, Machine
+from worker.ledger.notices import Notices
 from worker.ledger.outbox import Outbox
 from worker.ledger.queries import Queries
+from worker.ledger.seal import Seal
 from worker.ledger.submissions import Submissions
 from worker.ledger.tasks import Tasks
+from worker.ledger.tokens import Tokens
 from worker.ledger.watches import Watches
 
 
 class Ledger:
-    """One database. *sinks*: names of the ways out, with the globs of what each lets out (names alone: everything); *clock*: replaces the
-    ledger's clock in tests; *machine*: see `Database`.
+    """One database. *sinks*: names of the ways out, with what each lets out (names alone: everything); *clock*: replaces the
+    ledger's clock in tests; *machine*: see `Database`; *keys*: what tokens are sealed with, newest first (none: see `seal`).
     """
 
     def __init__(
         self,
         url: str,
         *,
-        sinks: Collection[str] | Mapping[str, Sequence[str]] = (),
+        sinks: Collection[str] | Mapping[str, Wanted] = (),
         clock: Callable[[], float] | None = None,
         machine: Machine | None = None,
         pool: int = 10,
+        keys: Sequence[str] = (),
     ) -> None:
         self.database = Database(url, clock=clock, machine=machine, pool=pool)
         self.tasks = Tasks(self.database)
-        self.outbox = Outbox(self.database, sinks if isinstance(sinks, Mapping) else dict.fromkeys(sinks, ("*",)))
+        self.outbox = Outbox(self.database, sinks if isinstance(sinks, Mapping) else dict.fromkeys(sinks, Filter()))
         self.accounts = Accounts(self.database, self.outbox)
-        self.submissions = Submissions(self.database, self.tasks, self.outbox, self.accounts)
+        self.budgets = Budgets(self.database)
+        self.breakers = Breakers(self.database, self.outbox)
+        self.submissions = Submissions(self.database, self.tasks, self.outbox, self.accounts, self.budgets)
         self.watches = Watches(self.database)
+        self.notices = Notices(self.database, self.tasks, self.outbox)
+        file = self.database.file
+        self.tokens = Tokens(self.database, self.outbox, Seal(keys, Path(f"{file}.key") if file else None))
         self.queries = Queries(self.database)
 
     def migrate(self) -> str:

@@ -20,6 +20,7 @@ from worker.ledger import tables
 from worker.ledger.database import Database
 from worker.ledger.outbox import Outbox
 from worker.ledger.tasks import Locked
+from worker.ledger.waiting import wake
 
 GATE = 72_057
 """The space of PostgreSQL's advisory locks that the gates are in."""
@@ -100,7 +101,8 @@ class Accounts:
         if not paused and not held:
             return Said(word, changed=False)
         word = self._say(c, name, "resumed", by, note, lifts=hold)
-        return Said(word, changed=True, waiting=self._wake(c, name, word.at))
+        at = word.at
+        return Said(word, changed=True, waiting=wake(self._db, c, name, HELD, lambda n: at + pace.opens(n)))
 
     def obey(self, on: Collection[str]) -> None:
         """Of these accounts the settings say `writes = "on"`. A hold that was lifted before is over with that: the next one holds again."""
@@ -163,11 +165,3 @@ class Accounts:
         join = s.join(a, a.c.submission == s.c.id).outerjoin(o, sa.and_(o.c.submission == a.c.submission, o.c.n == a.c.n))
         where = (s.c.account == name, s.c.state == "in_doubt", o.c.n.is_(None))
         return list(c.scalars(sa.select(a.c.began_at).select_from(join).where(*where).order_by(a.c.began_at)))
-
-    def _wake(self, c: Connection, name: str, now: float) -> int:
-        """Due one by one, as fast as the slow start lets them through. What others have locked is being decided, and sees the new word."""
-        t = tables.submissions
-        query = sa.select(t.c.id).where(t.c.account == name, t.c.next_at.is_not(None), t.c.reason.startswith(HELD), t.c.claim.is_(None))
-        found = list(c.scalars(self._db.locked(query.order_by(t.c.accepted_at, t.c.id), skip=True)))
-        self._db.alter(c, t, [{"id": id_, "next_at": now + pace.opens(n)} for n, id_ in enumerate(found)])
-        return len(found)

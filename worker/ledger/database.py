@@ -106,8 +106,9 @@ class Database:
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self._clock = clock
         self._offset: float | None = None
-        if self.sqlite and self.url.database not in (None, "", ":memory:"):
-            Path(str(self.url.database)).parent.mkdir(parents=True, exist_ok=True)
+        self.file = Path(self.url.database) if self.sqlite and self.url.database not in (None, "", ":memory:") else None
+        if self.file is not None:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
         options: dict[str, Any] = (
             {"connect_args": {"timeout": BUSY, "check_same_thread": False}}
             if self.sqlite
@@ -233,8 +234,8 @@ class Database:
             where = [table.c[k] == given.c[k] for k in keys]
             c.execute(sa.update(table).where(*where).values({n: given.c[n] for n in names if n not in keys}), {"rows": list(rows)})
 
-    def among(self, pairs: Collection[tuple[str, str]], first: sa.ColumnElement[str], second: sa.ColumnElement[str]) -> Any:
-        """Whether (*first*, *second*) is one of *pairs*.
+    def pairs(self, pairs: Collection[tuple[str, str]]) -> tuple[sa.FromClause, sa.ColumnElement[str], sa.ColumnElement[str]]:
+        """*pairs* as rows, and their two columns.
 
         One parameter (PostgreSQL: one a column): a list of them makes another statement for each length, compiled, read and planned anew
         every time.
@@ -242,10 +243,15 @@ class Database:
         if self.sqlite:
             each = sa.func.json_each(sa.literal(sorted(pairs), sa.JSON)).table_valued("value", name="pair")
             one, two = (sa.func.json_extract(each.c.value, f"$[{n}]") for n in (0, 1))
-            return sa.tuple_(first, second).in_(sa.select(one, two))
+            return each, one, two
         arrays = [sa.literal([pair[n] for pair in pairs], postgresql.ARRAY(sa.Text)) for n in (0, 1)]
         given = sa.func.unnest(*arrays).table_valued("one", "two").render_derived(name="pair")
-        return sa.tuple_(first, second).in_(sa.select(given.c.one, given.c.two))
+        return given, given.c.one, given.c.two
+
+    def among(self, pairs: Collection[tuple[str, str]], first: sa.ColumnElement[str], second: sa.ColumnElement[str]) -> Any:
+        """Whether (*first*, *second*) is one of *pairs*."""
+        _, one, two = self.pairs(pairs)
+        return sa.tuple_(first, second).in_(sa.select(one, two))
 
     def one_of(self, column: sa.ColumnElement[Any], values: Collection[Any]) -> Any:
         """Whether *column* is one of *values*; in one parameter, for the same reason."""

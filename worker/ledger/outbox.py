@@ -6,16 +6,14 @@ by a lower `sequence`.
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from worker.core import pace
-from worker.core.delivery import Delivery, Left, Result
+from worker.core.delivery import Delivery, Next, Policy, Result, Standing, Wanted, after, wants, weigh
 from worker.core.events import Event, cloudevent, routing_key
 from worker.ledger import tables
 from worker.ledger.database import Database
@@ -24,6 +22,38 @@ from worker.ledger.tasks import Locked
 
 LANES = 64
 """Enough that eight relays share the work evenly, few enough that a lease costs one small update."""
+
+MISSING = ("unbound", "dead")
+"""States of what its receiver does not have."""
+
+LONGEST_READ = 16_000
+"""Deliveries that are looked through at once for one that may leave, where many stand behind others that have to wait."""
+
+FOR_EVER = Policy()
+
+Off = Callable[[Standing], Event]
+"""Makes the event that tells of a sink that was shut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """Seconds after which it is forgotten: a try of the history, a delivery that has left, an event with all that is left of it."""
+
+    tries: float
+    deliveries: float
+    events: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """How many rows were forgotten. False where none was."""
+
+    tries: int = 0
+    deliveries: int = 0
+    events: int = 0
+
+    def __bool__(self) -> bool:
+        return any((self.tries, self.deliveries, self.events))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +73,14 @@ def lane_of(realm: str, task: str) -> int:
 
 
 class Outbox:
-    """See the module. *sinks*: every way out, with the globs of the event types that it lets out."""
+    """See the module. *sinks*: every way out, with what it lets out."""
 
-    def __init__(self, database: Database, sinks: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, database: Database, sinks: Mapping[str, Wanted]) -> None:
         self._db, self._sinks = database, dict(sorted(sinks.items()))
 
-    def write(self, c: Connection, locked: Locked, told: Sequence[tuple[Key, Event]], now: float) -> None:
-        """Write events that are not there yet, each with the next sequence of its task, in the order of *told* (C2, C3).
+    def write(self, c: Connection, locked: Locked, told: Sequence[tuple[Key, Event]], now: float, *, but: str = "") -> None:
+        """Write events that are not there yet, each with the next sequence of its task, in the order of *told* (C2, C3). The sink *but*
+        does not let them out.
 
         The tasks are locked by the caller, which is what orders writers. An event of no task (its key's task is "") has no sequence.
         """
@@ -82,7 +113,7 @@ class Outbox:
         if not values:
             return
         # Events of no task are not ordered by any lock: another may have told them by now, and then tells their deliveries, too.
-        written = self._db.put(c, t, values, new=True, returning=(t.c.position, t.c.realm, t.c.task, t.c.type))
+        written = self._db.put(c, t, values, new=True, returning=(t.c.position, t.c.realm, t.c.task, t.c.type, t.c.source))
         positions = sorted(written, key=lambda r: r.position)
         out = [
             {
@@ -96,9 +127,9 @@ class Outbox:
                 "next_at": now,
                 "detail": None,
             }
-            for sink, globs in self._sinks.items()
+            for sink, wanted in self._sinks.items()
             for r in positions
-            if any(fnmatchcase(r.type, glob) for glob in globs)
+            if sink != but and wants(wanted, r.type, r.source)
         ]
         self._db.put(c, d, out, new=True)
 
@@ -114,12 +145,16 @@ class Outbox:
     # -- out
 
     def lease(self, sink: str, holder: str, seconds: float) -> list[int]:
-        """The lanes of *sink* with something due that nobody else relays: ours for *seconds*, renewed by calling again."""
+        """The lanes of *sink* with something due that nobody else relays: ours for *seconds*, renewed by calling again. None of a sink that
+        is off or left alone for now.
+        """
         return self._db.write(lambda c: self._lease(c, sink, holder, seconds))
 
     def _lease(self, c: Connection, sink: str, holder: str, seconds: float) -> list[int]:
         t, d = tables.lanes, tables.deliveries
         now = self._db.now(c)
+        if (row := self._row(c, sink)) and (row.off or row.pause_until > now):
+            return []
         due = sorted(set(c.scalars(sa.select(d.c.lane).where(d.c.sink == sink, d.c.state == "due", d.c.next_at <= now).distinct()).all()))
         if not due:
             return []
@@ -136,65 +171,246 @@ class Outbox:
         self._db.write(lambda c: c.execute(sa.update(t).where(t.c.sink == sink, t.c.holder == holder).values(holder=None, until=0.0)))
 
     def due(self, sink: str, lanes: Sequence[int], limit: int) -> list[Due]:
-        """Deliveries of *lanes* that are due, oldest first. None of them stands behind an earlier event of its task that has to wait."""
-        d, e = tables.deliveries, tables.events
+        """Deliveries of *lanes* that are due, oldest first. None of them stands behind an earlier event of its task that has to wait: such
+        a one waits for as long, and is not read again before.
+        """
+        size = limit
+        while True:
+            found, firsts = self._read(sink, lanes, size)
+            ready = [r for r in found if r.position < firsts.get((r.realm, r.task), r.position + 1)]
+            if behind := [r for r in found if r.position > firsts.get((r.realm, r.task), r.position)]:
+                self._db.write(lambda c, behind=behind, firsts=firsts: self._wait(c, sink, behind, firsts))  # type: ignore[misc]
+            if ready or not behind:
+                return self._whole(sink, ready[:limit])
+            size = min(4 * size, LONGEST_READ)
+
+    def _read(self, sink: str, lanes: Sequence[int], limit: int) -> tuple[Sequence[Any], Mapping[Key, int]]:
+        """What is due, and for each of its tasks the position of the first delivery that has to wait, if one has."""
+        d = tables.deliveries
+        mine = sa.and_(d.c.sink == sink, d.c.state == sa.literal_column("'due'"))  # a literal: the indexes are of these rows only
         with self._db.read() as c:
             now = self._db.now(c)
-            # Looked up once, not for each delivery: on a table that no ANALYZE has seen, NOT EXISTS reads it all a thousand times.
-            waiting = (
-                sa.select(d.c.realm, d.c.task, sa.func.min(d.c.position).label("first"))
-                .where(d.c.sink == sink, d.c.state == "due", d.c.next_at > now, d.c.task != "")
-                .group_by(d.c.realm, d.c.task)
-                .cte("waiting")
-                .prefix_with("MATERIALIZED", dialect="postgresql")
-            )
-            query = (
-                sa.select(d.c.position, d.c.realm, d.c.task, d.c.tries, e.c.id, e.c.type, e.c.source, e.c.body)
-                .select_from(
-                    d.join(e, d.c.position == e.c.position).outerjoin(
-                        waiting, sa.and_(d.c.realm == waiting.c.realm, d.c.task == waiting.c.task)
-                    )
-                )
-                .where(d.c.sink == sink, self._db.one_of(d.c.lane, lanes), d.c.state == "due", d.c.next_at <= now)
-                .where(sa.or_(waiting.c.first.is_(None), waiting.c.first > d.c.position))
-                .order_by(d.c.position)
-                .limit(limit)
-            )
-            return [
-                Due(r.position, r.realm, r.task, r.tries, Delivery(r.id, routing_key(r.type, r.source), r.body))
-                for r in c.execute(query).all()
-            ]
+            due = sa.select(d.c.position, d.c.realm, d.c.task, d.c.tries).where(mine, self._db.one_of(d.c.lane, lanes), d.c.next_at <= now)
+            found = c.execute(due.order_by(d.c.position).limit(limit)).all()
+            # One look into an index for each task: a join is planned, on a table that no ANALYZE has seen, to read it all a thousand times.
+            given, one, two = self._db.pairs({(r.realm, r.task) for r in found if r.task})
+            first = sa.select(sa.func.min(d.c.position)).where(mine, d.c.realm == one, d.c.task == two, d.c.next_at > now)
+            firsts = c.execute(sa.select(one, two, first.scalar_subquery()).select_from(given)).all() if found else []
+        return found, {(r[0], r[1]): r[2] for r in firsts if r[2] is not None}
 
-    def record(self, sink: str, results: Mapping[int, tuple[int, Result]], dice: float) -> None:
-        """What became of deliveries: position -> (tries so far, result). What failed is tried again later, with what stands behind it.
+    def _whole(self, sink: str, found: Sequence[Any]) -> list[Due]:
+        """Deliveries with what leaves."""
+        if not found:
+            return []
+        e = tables.events
+        with self._db.read() as c:
+            aside = self._aside(c, sink, {(r.realm, r.task) for r in found if r.task})
+            chosen = self._db.one_of(e.c.position, [r.position for r in found])
+            events = {r.position: r for r in c.execute(sa.select(e.c.position, e.c.id, e.c.type, e.c.source, e.c.body).where(chosen))}
+        out = []
+        for r in found:
+            event = events[r.position]
+            body = _marked(event.body, r, aside)
+            out.append(Due(r.position, r.realm, r.task, r.tries, Delivery(event.id, routing_key(event.type, event.source), body)))
+        return out
 
-        One that has left meanwhile by another relay, which took the lane over, is not called back.
-        """
+    def _wait(self, c: Connection, sink: str, behind: Sequence[Any], firsts: Mapping[Key, int]) -> None:
+        """What stands behind the first of its task that has to wait, waits until then. Under the lock of whoever lets go (`enable`)."""
+        d = tables.deliveries
+        self._held(c, sink, self._db.now(c))
+        waits = sa.select(d.c.position, d.c.next_at).where(d.c.sink == sink, d.c.state == "due")
+        until = {r.position: r.next_at for r in c.execute(waits.where(self._db.one_of(d.c.position, sorted(set(firsts.values())))))}
+        pairs = ((r.position, until.get(firsts[r.realm, r.task])) for r in sorted(behind, key=lambda r: r.position))
+        self._db.alter(c, d, [{"sink": sink, "position": position, "next_at": at} for position, at in pairs if at is not None])
 
-        def work(c: Connection) -> None:
-            now = self._db.now(c)
-            d = tables.deliveries
-            values = []
-            for position, (tries, result) in results.items():
-                failed = result.left is Left.FAILED
-                wait = pace.throttled(result.retry_after, tries, dice) if failed else 0.0
-                state = "due" if failed else result.left.value
-                about = {"state": state, "tries": tries + 1, "next_at": now + wait, "detail": result.detail or None}
-                values.append({"sink": sink, "position": position, **about})
-            query = sa.select(d.c.position).where(d.c.sink == sink, d.c.state == "due", self._db.one_of(d.c.position, list(results)))
-            due = set(c.scalars(self._db.locked(query.order_by(d.c.position))).all())
-            self._db.alter(c, d, [v for v in values if v["position"] in due])
-
-        if results:
-            self._db.write(work)
-
-    def requeue(self, sink: str, *, state: str = "unbound", since: float = 0.0) -> int:
-        """Send again what left in *state* since *since*; returns how many (C4)."""
+    def _aside(self, c: Connection, sink: str, keys: set[Key]) -> Mapping[Key, Sequence[Any]]:
+        """Tasks of *keys* -> (position, sequence) of what was set aside of them, oldest first."""
         d, e = tables.deliveries, tables.events
+        out: dict[Key, list[Any]] = {}
+        dead = sa.select(d.c.realm, d.c.task, d.c.position, e.c.sequence).select_from(d.join(e, d.c.position == e.c.position))
+        if c.scalar(sa.select(sa.exists().where(d.c.sink == sink, d.c.state == sa.literal_column("'dead'")))):
+            where = (d.c.sink == sink, d.c.state == sa.literal_column("'dead'"), self._db.among(keys, d.c.realm, d.c.task))
+            for r in c.execute(dead.where(*where).order_by(d.c.position)):
+                out.setdefault((r.realm, r.task), []).append((r.position, r.sequence))
+        return out
+
+    def allow(self, sink: str, wanted: int, rate: float) -> int:
+        """How many of *wanted* deliveries may be started now, at *rate* a second: of a second that was not used all may be made up for."""
 
         def work(c: Connection) -> int:
-            chosen = sa.select(e.c.position).where(e.c.at >= since)
-            values: dict[str, Any] = {"state": "due", "next_at": self._db.now(c)}
-            return c.execute(sa.update(d).where(d.c.sink == sink, d.c.state == state, d.c.position.in_(chosen)).values(values)).rowcount
+            now = self._db.now(c)
+            row = self._held(c, sink, now)
+            burst = max(1.0, rate)
+            paid = max(row.paid_until, now - burst / rate)
+            granted = min(wanted, int((now - paid) * rate + 1e-6))
+            if granted:
+                c.execute(sa.update(tables.sinks).where(tables.sinks.c.name == sink).values(paid_until=paid + granted / rate))
+            return granted
 
         return self._db.write(work)
+
+    def record(
+        self, sink: str, results: Mapping[int, tuple[int, Result]], dice: float, policy: Policy = FOR_EVER, off: Off | None = None
+    ) -> Event | None:
+        """What became of deliveries: position -> (tries so far, result). What failed is tried again later, with what stands behind it.
+
+        One that has left meanwhile by another relay, which took the lane over, is not called back. Where the sink is shut off by this, the
+        event that *off* makes of it is told by the others, and returned.
+        """
+        return self._db.write(lambda c: self._record(c, sink, results, dice, policy, off)) if results else None
+
+    def _record(
+        self, c: Connection, sink: str, results: Mapping[int, tuple[int, Result]], dice: float, policy: Policy, off: Off | None
+    ) -> Event | None:
+        now, d = self._db.now(c), tables.deliveries
+        query = sa.select(d.c.position).where(d.c.sink == sink, d.c.state == "due", self._db.one_of(d.c.position, list(results)))
+        due = set(c.scalars(self._db.locked(query.order_by(d.c.position))).all())
+        follows = {p: after(result, tries, policy, dice) for p, (tries, result) in results.items()}
+        self._db.alter(c, d, [self._value(sink, p, follows[p], results[p][1], now) for p in results if p in due])
+        self._db.put(
+            c,
+            tables.tries,
+            [
+                {
+                    "sink": sink,
+                    "position": position,
+                    "at": now,
+                    "outcome": follows[position].state if follows[position].state != "due" else result.left.value,
+                    "status": result.status,
+                    "took": result.took,
+                    "detail": result.detail,
+                    "excerpt": result.excerpt,
+                }
+                for position, (_, result) in results.items()
+                if result.took is not None
+            ],
+        )
+        return self._stand(c, sink, [r for _, r in results.values()], policy, off, now) if policy.schedule is not None else None
+
+    @staticmethod
+    def _value(sink: str, position: int, follows: Next, result: Result, now: float) -> Mapping[str, Any]:
+        about = {"state": follows.state, "tries": follows.tries, "next_at": now + follows.wait, "detail": result.detail or None}
+        return {"sink": sink, "position": position, **about}
+
+    def _stand(self, c: Connection, sink: str, results: Sequence[Result], policy: Policy, off: Off | None, now: float) -> Event | None:
+        before = _standing(self._held(c, sink, now))
+        standing = weigh(before, results, policy, now)
+        if standing != before:
+            c.execute(sa.update(tables.sinks).where(tables.sinks.c.name == sink).values(asdict(standing)))
+        if not standing.off or before.off or off is None:
+            return None
+        event = off(standing)
+        self.write(c, Locked({}), [(("", ""), event)], now, but=sink)
+        return event
+
+    # -- a sink's standing
+
+    def standings(self) -> Mapping[str, Standing]:
+        """What is known of each sink, by name. One that is missing works, and never failed."""
+        with self._db.read() as c:
+            return {r.name: _standing(r) for r in c.execute(sa.select(tables.sinks))}
+
+    def standing(self, sink: str) -> Standing:
+        """What is known of *sink*."""
+        with self._db.read() as c:
+            row = self._row(c, sink)
+        return _standing(row) if row else Standing()
+
+    def enable(self, sink: str) -> int:
+        """Whatever shut it off: it works again, and what waits leaves at once, with all tries before it. Returns how many wait."""
+        d = tables.deliveries
+
+        def work(c: Connection) -> int:
+            now = self._db.now(c)
+            self._held(c, sink, now)
+            fresh = {"off": "", "since": now, "failing": None, "pause_until": 0.0}
+            c.execute(sa.update(tables.sinks).where(tables.sinks.c.name == sink).values(fresh))
+            waits = sa.update(d).where(d.c.sink == sink, d.c.state == "due")
+            return c.execute(waits.values(next_at=now, tries=0)).rowcount
+
+        return self._db.write(work)
+
+    def disable(self, sink: str, why: str) -> bool:
+        """Nothing leaves by it any more; what is written waits. Returns whether it worked before."""
+
+        def work(c: Connection) -> bool:
+            now = self._db.now(c)
+            if self._held(c, sink, now).off:
+                return False
+            c.execute(sa.update(tables.sinks).where(tables.sinks.c.name == sink).values(off=why, since=now))
+            return True
+
+        return self._db.write(work)
+
+    def _row(self, c: Connection, sink: str) -> sa.Row[Any] | None:
+        return c.execute(sa.select(tables.sinks).where(tables.sinks.c.name == sink)).first()
+
+    def _held(self, c: Connection, sink: str, now: float) -> sa.Row[Any]:
+        """The row of *sink*, locked; made where there is none."""
+        fresh = {"name": sink, "off": "", "since": now, "failing": None, "pause_until": 0.0, "paid_until": 0.0}
+        self._db.put(c, tables.sinks, [fresh], new=True)
+        return c.execute(self._db.locked(sa.select(tables.sinks).where(tables.sinks.c.name == sink))).one()
+
+    # -- again
+
+    def requeue(
+        self, sink: str, states: Sequence[str] = MISSING, *, since: float = 0.0, until: float | None = None, event: str | None = None
+    ) -> int:
+        """Send again what left in *states*, with all tries before it: of the events that were written since *since* and before *until*, or
+        the one of that id. Returns how many (C4).
+        """
+        d, e = tables.deliveries, tables.events
+        where = [e.c.at >= since] + ([e.c.at < until] if until is not None else []) + ([e.c.id == event] if event is not None else [])
+
+        def work(c: Connection) -> int:
+            now = self._db.now(c)
+            self._held(c, sink, now)
+            chosen = sa.select(e.c.position).where(*where)
+            values: dict[str, Any] = {"state": "due", "tries": 0, "next_at": now}
+            mine = sa.update(d).where(d.c.sink == sink, d.c.state.in_(states), d.c.position.in_(chosen))
+            return c.execute(mine.values(values)).rowcount
+
+        return self._db.write(work)
+
+    # -- away
+
+    def prune(self, ages: Ages, chunk: int = 2000) -> Pruned:
+        """Forget what is older than *ages*, in small transactions. What has not left yet stays, and its event with it. An event that was
+        forgotten would be told anew, should its fact ever be seen for the first time again.
+        """
+        t, d, e = tables.tries, tables.deliveries, tables.events
+        stays = sa.exists().where(d.c.position == e.c.position, d.c.state == "due")
+
+        def away(c: Connection, now: float) -> Pruned:
+            old = list(c.scalars(sa.select(t.c.id).where(t.c.at < now - ages.tries).order_by(t.c.id).limit(chunk)))
+            tries = c.execute(sa.delete(t).where(self._db.one_of(t.c.id, old))).rowcount
+            settled = sa.select(d.c.sink, d.c.position).join(e, d.c.position == e.c.position).where(d.c.state == "delivered")
+            some = c.execute(settled.where(e.c.at < now - ages.deliveries).order_by(d.c.position).limit(chunk)).all()
+            deliveries = sum(self._forget(c, sink, [r.position for r in some if r.sink == sink]) for sink in {r.sink for r in some})
+            gone = list(c.scalars(sa.select(e.c.position).where(e.c.at < now - ages.events, ~stays).order_by(e.c.position).limit(chunk)))
+            deliveries += self._forget(c, None, gone)
+            events = c.execute(sa.delete(e).where(self._db.one_of(e.c.position, gone))).rowcount
+            return Pruned(tries, deliveries, events)
+
+        total = Pruned()
+        while some := self._db.write(lambda c: away(c, self._db.now(c))):
+            total = Pruned(total.tries + some.tries, total.deliveries + some.deliveries, total.events + some.events)
+        return total
+
+    def _forget(self, c: Connection, sink: str | None, positions: Sequence[int]) -> int:
+        """Deliveries with their history, of one sink or of all; returns how many."""
+        out = 0
+        for table in (tables.tries, tables.deliveries):
+            where = [self._db.one_of(table.c.position, positions)] + ([] if sink is None else [table.c.sink == sink])
+            out = c.execute(sa.delete(table).where(*where)).rowcount
+        return out
+
+
+def _standing(row: sa.Row[Any]) -> Standing:
+    return Standing(row.off, row.since, row.failing, row.pause_until)
+
+
+def _marked(body: Mapping[str, Any], row: Any, aside: Mapping[Key, Sequence[Any]]) -> Mapping[str, Any]:
+    """The event; with the sequence of the newest one of its task before it that this sink set aside, if there is one (S2)."""
+    before = [sequence for position, sequence in aside.get((row.realm, row.task), ()) if position < row.position]
+    return {**body, "setaside": str(before[-1])} if before else body

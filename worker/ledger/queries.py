@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from worker.core import evidence
 from worker.ledger import tables
 from worker.ledger.database import Database
+from worker.ledger.tokens import idle
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,30 @@ class Standing:
     digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One try of a delivery. `took` in seconds; `excerpt`: the receiver's own words."""
+
+    at: float
+    outcome: str
+    status: int | None
+    took: float
+    detail: str
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """An event's way out by one sink. `tries`: those that count; `history`: each one, where the sink measures them."""
+
+    sink: str
+    state: str
+    tries: int
+    next_at: float | None
+    detail: str
+    history: tuple[Try, ...]
+
+
 def _like(glob: str) -> str:
     """`*` and `?` as LIKE has them."""
     plain = glob.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
@@ -60,13 +85,20 @@ class Queries:
             return self._db.now(c)
 
     def due(self) -> list[tuple[str, str]]:
-        """What to ring for: ("submit", account), ("poll", account), ("emit", sink)."""
-        s, w, d = tables.submissions, tables.watches, tables.deliveries
+        """What to ring for: ("submit", account), ("poll", account), ("emit", sink), ("renew", "")."""
+        s, w, b, d, k = tables.submissions, tables.watches, tables.breakers, tables.deliveries, tables.sinks
         with self._db.read() as c:
             now = self._db.now(c)
             out = [("submit", a) for a in c.scalars(sa.select(s.c.account).where(s.c.next_at <= now).distinct())]
-            out += [("poll", a) for a in c.scalars(sa.select(w.c.account).where(w.c.next_at <= now).distinct())]
-            out += [("emit", x) for x in c.scalars(sa.select(d.c.sink).where(d.c.state == "due", d.c.next_at <= now).distinct())]
+            # What waits for a breaker is due when that is (`submissions.claim`); a watch is due all the time.
+            away = sa.select(b.c.name).where(b.c.state == "open", b.c.next_at > now)
+            watched = sa.select(w.c.account).where(w.c.next_at <= now, w.c.account.not_in(away))
+            out += [("poll", a) for a in c.scalars(watched.distinct())]
+            shut = sa.select(k.c.name).where(sa.or_(k.c.off != "", k.c.pause_until > now))
+            sinks = sa.select(d.c.sink).where(d.c.state == "due", d.c.next_at <= now, d.c.sink.not_in(shut)).distinct()
+            out += [("emit", x) for x in c.scalars(sinks)]
+            if c.scalar(sa.select(tables.tokens.c.name).where(idle(now)).limit(1)):
+                out.append(("renew", ""))
             return sorted(out)
 
     def find(self, name: str, account: str | None = None) -> Sequence[Listed]:
@@ -155,6 +187,30 @@ class Queries:
         with self._db.read() as c:
             found = [(r.position, r.body) for r in c.execute(sa.select(t.c.position, t.c.body).where(*where).order_by(order).limit(limit))]
         return found[::-1] if newest else found
+
+    def leavings(self, ids: Collection[str]) -> Mapping[str, Sequence[Leaving]]:
+        """Event id -> its way out by each sink, in the order of their names."""
+        e, d, t = tables.events, tables.deliveries, tables.tries
+        join = d.join(e, d.c.position == e.c.position)
+        names = (e.c.id, d.c.sink, d.c.position, d.c.state, d.c.tries, d.c.next_at, d.c.detail)
+        out: dict[str, list[Leaving]] = {}
+        with self._db.read() as c:
+            chosen = self._db.one_of(e.c.id, ids)
+            history: dict[tuple[str, int], list[Try]] = {}
+            tried = sa.select(t).where(t.c.position.in_(sa.select(e.c.position).where(chosen))).order_by(t.c.id)
+            for r in c.execute(tried):
+                history.setdefault((r.sink, r.position), []).append(Try(r.at, r.outcome, r.status, r.took, r.detail, r.excerpt))
+            for r in c.execute(sa.select(*names).select_from(join).where(chosen).order_by(d.c.sink, d.c.position)):
+                next_at = r.next_at if r.state == "due" else None
+                made = Leaving(r.sink, r.state, r.tries, next_at, r.detail or "", tuple(history.get((r.sink, r.position), ())))
+                out.setdefault(r.id, []).append(made)
+        return out
+
+    def event(self, id_: str) -> Mapping[str, Any] | None:
+        """The CloudEvents object of that id."""
+        with self._db.read() as c:
+            found = c.scalar(sa.select(tables.events.c.body).where(tables.events.c.id == id_))
+        return None if found is None else dict(found)
 
     def standing(self, names: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], Standing]:
         """What stands under these (account, key) names (A16)."""

@@ -17,10 +17,13 @@ Key = tuple[str, str]
 
 
 def task_values(task: Task, *, snapshot: bool = True) -> dict[str, Any]:
-    """A task's row, with or without what the last look showed."""
-    seen = {"snapshot": tasks_.to_json(task.snapshot) if task.snapshot else None} if snapshot else {}
+    """A task's row, with or without what the last look showed. What it showed last is the latest news: until whoever reads it by itself
+    says otherwise, it is to be looked at again at once, if an approval is awaited.
+    """
+    awaiting = bool(task.snapshot and task.snapshot.awaiting and not task.gone % 2)
+    seen = {"snapshot": tasks_.to_json(task.snapshot) if task.snapshot else None, "look_at": task.changed_at if awaiting else None}
     return {
-        **seen,
+        **(seen if snapshot else {}),
         "realm": task.realm,
         "task": task.task,
         "kind": task.kind,
@@ -31,6 +34,9 @@ def task_values(task: Task, *, snapshot: bool = True) -> dict[str, Any]:
         "frozen": task.frozen,
         "gone": task.gone,
         "holder": task.holder,
+        "changed_at": task.changed_at,
+        "notice_at": task.notice_at,
+        "listed": task.listed,
     }
 
 
@@ -38,6 +44,7 @@ def task_of(row: Row[Any]) -> Task:
     """The inverse of `task_values`."""
     values = dict(row._mapping)  # noqa: SLF001  SQLAlchemy's documented name for a row as a mapping
     snapshot = values.pop("snapshot")
+    del values["look_at"], values["noticed"]  # theirs who read it by itself (`tasks`), and who tell of its due dates (`notices`)
     return Task(**values, snapshot=tasks_.from_json(snapshot) if snapshot else None)
 
 
@@ -48,13 +55,15 @@ def fields_of(value: Any) -> dict[str, Any]:
 
 def command_json(command: Command) -> dict[str, Any]:
     """A command as JSON values."""
-    return {**fields_of(command), "labels": dict(command.labels)}
+    return {**fields_of(command), "labels": dict(command.labels), "fields": dict(command.fields)}
 
 
 def progress(s: Submission) -> dict[str, Any]:
     """What changes while a submission lives and no query asks for."""
     return {
-        "pin": [s.pin.task, s.pin.step, s.pin.shape, s.pin.modified, s.pin.seen] if s.pin else None,
+        "part": s.part,
+        "choice": s.choice,
+        "pin": fields_of(s.pin) if s.pin else None,
         "looked": s.looked,
         "acts_as": s.acts_as,
         "baseline": tasks_.to_json(s.baseline) if s.baseline else None,
@@ -84,20 +93,28 @@ def submission_values(s: Submission) -> dict[str, Any]:
     }
 
 
+def pin_in(progress: Mapping[str, Any]) -> Pin | None:
+    """The pin that a submission has by now."""
+    pin = progress["pin"]
+    return Pin(**{**pin, "seen": tuple((n, at) for n, at in pin["seen"])}) if pin else None
+
+
 def submission_of(row: Row[Any], attempts: Iterable[Attempt]) -> Submission:
     """A submission of its row and its attempts."""
     p: Mapping[str, Any] = row.progress
-    pin = p["pin"]
     return Submission(
         id=row.id,
         command=Command(**{**row.command, "issued_at": p["issued_at"]}),
         realm=row.realm,
+        task=row.task,
+        part=p["part"],
+        choice=p["choice"],
         accepted_at=row.accepted_at,
         state=row.state,
         reason=row.reason,
         behind=row.behind,
         next_at=row.next_at,
-        pin=Pin(pin[0], pin[1], pin[2], pin[3], tuple((n, at) for n, at in pin[4])) if pin else None,
+        pin=pin_in(p),
         looked=p["looked"],
         acts_as=p["acts_as"],
         baseline=tasks_.from_json(p["baseline"]) if p["baseline"] else None,

@@ -4,14 +4,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from worker.core.breaker import AWAY
+from worker.core.command import ON_A_STEP
 from worker.core.evidence import Link
 from worker.core.pause import HELD, shut
-from worker.core.pins import Pin
 from worker.core.submission import outline
 from worker.core.task import from_json
 from worker.core.times import iso
 from worker.ledger import Ledger
 from worker.ledger.queries import Listed, Queries
+from worker.ledger.rows import pin_in
 
 OPEN = ("pending", "waiting", "in_doubt")
 """States of what may still be sent."""
@@ -51,19 +53,21 @@ def whole(story: Story, held: str | None = None) -> dict[str, Any]:
 def standstill(ledger: Ledger, hold: Collection[str]) -> Callable[[str], str | None]:
     """Account -> why nothing of it is sent now, in words; None where it sends, were it slowly. *hold*: those whose settings say so."""
     words, now = ledger.accounts.words(), ledger.queries.now()
+    away = {b.name: b.shut() for b in ledger.breakers.all() if b.state == "open"}
 
     def why(name: str) -> str | None:
         word = words.get(name)
         found = None if word and word.slow(now) else shut(word, name in hold, now, 0.0)
-        return found.why.removeprefix(HELD) if found else None
+        found = found or away.get(name)
+        return found.why.removeprefix(HELD).removeprefix(AWAY) if found else None
 
     return why
 
 
 def as_object(s: Listed, held: str | None = None) -> dict[str, Any]:
     """A submission as it stands, as JSON."""
-    pin = s.progress.get("pin")
-    token = Pin(pin[0], pin[1], pin[2], pin[3], tuple((n, at) for n, at in pin[4])).token() if pin else s.command.get("pin")
+    pin = pin_in(s.progress)
+    part, state = s.progress["part"], s.command.get("state")
     times = {n: s.command.get(n) for n in ("not_before", "not_after")} | {"issued_at": s.progress.get("issued_at")}
     return {
         "id": s.id,
@@ -74,9 +78,11 @@ def as_object(s: Listed, held: str | None = None) -> dict[str, Any]:
         "as": s.grant,
         "task": s.task,
         "action": s.action,
-        "step": pin[1] if pin else s.command.get("step"),
-        "pin": token,
+        "part": f"{s.task}/{part}" if part else None,
+        "step": (pin.step if pin else s.command.get("step")) if s.action in ON_A_STEP else None,
+        "pin": pin.token() if pin else s.command.get("pin"),
         "response": s.command.get("response"),
+        "transition": None if state is None else {"state": state, "fields": s.command.get("fields") or {}},
         "comment": s.command.get("comment"),
         "wait_for_turn": s.command.get("wait_for_turn", False),
         "behind": s.behind,
@@ -105,9 +111,10 @@ def words(link: Link) -> str:
     seen = f"; seen: {look['status']}; {outline(from_json(look))}" if look else ""
     match link.kind:
         case "accepted":
-            step = f", step {public['step']}" if public.get("step") else ""
-            comment = f", comment {inside['comment']!r}" if inside.get("comment") else ""
-            text = f"accepted: {public.get('action')}{step}{comment}"
+            said = {**public, **inside}
+            about = "".join(f", {n} {said[n]}" for n in ("step", "part", "state", "response") if said.get(n))
+            about += "".join(f", {n} {said[n]!r}" for n in ("fields", "comment") if said.get(n))
+            text = f"accepted: {public.get('action')}{about}"
         case "attempt":
             text = f"attempt {public.get('n')} written, then sent{seen}"
         case "answer":

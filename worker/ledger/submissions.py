@@ -17,14 +17,18 @@ from worker.core import advance as core
 from worker.core import events, evidence
 from worker.core import submission as life
 from worker.core.advance import Answer, Contexts, Decision
+from worker.core.budget import GOOD_FOR, Price
 from worker.core.command import Command
 from worker.core.events import Event
 from worker.core.outcomes import Fact, Unsent
+from worker.core.pace import LONGEST
+from worker.core.pause import Shut
 from worker.core.pins import Pin
 from worker.core.submission import ENDED, HELD, Attempt, Context, Move, Submission
 from worker.core.task import Credit, Task
 from worker.ledger import rows, tables
 from worker.ledger.accounts import Accounts
+from worker.ledger.budgets import Budgets, Prices
 from worker.ledger.database import Database
 from worker.ledger.outbox import Outbox
 from worker.ledger.rows import Key
@@ -33,20 +37,28 @@ from worker.ledger.tasks import Locked, Tasks
 Head = tuple[int, str]
 """How many links a chain of evidence has, and the digest of the last."""
 
+
+def free(_: Submission) -> Price:
+    """Nothing is counted."""
+    return Price(1, {})
+
+
 Seen = tuple[Move, int]
 """A move, and the version of the task's row that it was decided on."""
 
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """A command ready to become a submission. `not_after`: the account's default, where the command has none; it is not part of the content
-    that a key stands for, so that a repeat tomorrow is the same (A16).
+    """A command ready to become a submission. `task`, `part`: where its `task` leads. `not_after`: the account's default, where the command
+    has none; it is not part of the content that a key stands for, so that a repeat tomorrow is the same (A16).
     """
 
     command: Command
     kind: str
     realm: str
     pin: Pin | None
+    task: str
+    part: str | None = None
     not_after: float | None = None
 
     @property
@@ -126,8 +138,8 @@ class Rows:
 class Submissions:
     """The verbs. See the module."""
 
-    def __init__(self, database: Database, tasks: Tasks, outbox: Outbox, accounts: Accounts) -> None:
-        self._db, self._tasks, self._outbox, self._accounts = database, tasks, outbox, accounts
+    def __init__(self, database: Database, tasks: Tasks, outbox: Outbox, accounts: Accounts, budgets: Budgets) -> None:
+        self._db, self._tasks, self._outbox, self._accounts, self._budgets = database, tasks, outbox, accounts, budgets
 
     # -- in
 
@@ -141,11 +153,11 @@ class Submissions:
         for item in items:
             first.setdefault((item.command.account, item.command.key), item)
         fresh = {
-            name: life.accept(i.complete, id_=new_id(now, n), realm=i.realm, pin=i.pin, now=now)
+            name: life.accept(i.complete, id_=new_id(now, n), realm=i.realm, task=i.task, part=i.part, pin=i.pin, now=now)
             for n, (name, i) in enumerate(first.items())
         }
-        self._tasks.ensure(c, [Task(i.realm, i.command.task, i.kind, i.command.account) for i in first.values()])
-        locked = self._tasks.lock(c, {(i.realm, i.command.task) for i in first.values()})
+        self._tasks.ensure(c, [Task(i.realm, i.task, i.kind, i.command.account) for i in first.values()])
+        locked = self._tasks.lock(c, {(i.realm, i.task) for i in first.values()})
         links, heads = _chained(fresh.values(), now, {})
         values = [
             {
@@ -154,7 +166,7 @@ class Submissions:
                 "key": i.command.key,
                 "digest": i.command.digest(),
                 "realm": i.realm,
-                "task": i.command.task,
+                "task": i.task,
                 "grant": i.command.grant,
                 "action": i.command.action,
                 "claim": None,
@@ -173,7 +185,7 @@ class Submissions:
         self._db.put(c, tables.evidence, [link for link in links if link["submission"] in mine])
         told: list[tuple[Key, Event]] = []
         for s in (m.submission for m in fresh.values() if m.submission.id in mine):
-            key = (s.realm, s.command.task)
+            key = (s.realm, s.task)
             told.append((key, events.with_head(core.state_event(locked[key], s, "accepted", now), heads[s.id][1])))
         self._outbox.write(c, locked, told, now)
         self._tasks.save(c, locked)
@@ -199,16 +211,17 @@ class Submissions:
 
     # -- claim
 
-    def claim(self, account: str, room: int, lease: float) -> list[Claimed]:
+    def claim(self, account: str, room: int, lease: float, prices: Prices = free, shut: Shut | None = None) -> list[Claimed]:
         """Up to *room* due submissions of *account*, ours for *lease* seconds. Those that need their task's slot have it now; the others of
-        their task wait behind it (A9).
+        their task wait behind it (A9). Each is paid for here, look and send as a pair (B3); what cannot be paid for is due when it can.
+        *shut*: the account is not to be asked now (B4), so that only those are claimed whose time has run out; the others are due later.
         """
         while True:  # a set that has to wait as a whole, behind one task, must not hide what is due after it
-            claimed, found = self._db.write(lambda c: self._claim(c, account, room, lease))
+            claimed, found = self._db.write(lambda c: self._claim(c, account, room, lease, prices, shut))
             if claimed or found < room:
                 return claimed
 
-    def _claim(self, c: Connection, account: str, room: int, lease: float) -> tuple[list[Claimed], int]:
+    def _claim(self, c: Connection, account: str, room: int, lease: float, prices: Prices, shut: Shut | None) -> tuple[list[Claimed], int]:
         now = self._db.now(c)
         t = tables.submissions
         due = sa.select(t).where(t.c.account == account, t.c.next_at <= now).order_by(t.c.next_at, t.c.accepted_at, t.c.id).limit(room)
@@ -216,37 +229,52 @@ class Submissions:
         if not found:
             return [], 0
         subs = self._with_attempts(c, found)
-        locked = self._tasks.lock(c, {(s.realm, s.command.task) for s in subs})
+        if shut is not None:
+            later = [life.put_off(s, shut) for s in subs if not s.lapsed(now)]
+            self._db.alter(c, t, [_place(s, s.next_at, None) for s in later])
+            subs = [s for s in subs if s.lapsed(now)]
+        locked = self._tasks.lock(c, {(s.realm, s.task) for s in subs})
+        costs = {s.id: prices(s) for s in subs if not s.lapsed(now)}
+        purse = self._budgets.purse(c, costs.values(), now)
         token = secrets.token_hex(8)
         claimed, updates = [], []
         for s in sorted(subs, key=lambda s: (s.accepted_at, s.id)):
-            key = (s.realm, s.command.task)
+            key = (s.realm, s.task)
             task = locked[key]
             free_of_slot = s.state not in life.OPEN or s.lapsed(now)
             if not free_of_slot and task.holder not in (None, s.id):
                 s = life.wait_behind(s, task.holder, now)  # noqa: PLW2901  # it is this one, as it waits
                 updates.append(_place(s, s.next_at, None))
                 continue
+            price = costs.get(s.id)
+            if price and not purse.affords(price):
+                updates.append(_place(s, now + min(purse.wait(price), LONGEST), None))
+                purse.owe(price)
+                continue
+            if price:
+                purse.pay(price)
             if not free_of_slot and task.holder is None:
                 locked[key] = replace(task, holder=s.id)
             claimed.append(Claimed(s, task.version, token, s.lapsed(now), now))
             updates.append(_place(replace(s, behind=None), now + lease, token))
+        self._budgets.save(c, purse)
         self._tasks.save(c, locked)
         self._db.alter(c, t, updates)
         return claimed, len(found)
 
     # -- settle
 
-    def settle(self, answers: Sequence[Answer], contexts: Contexts, *, again: bool = False) -> Settled:
+    def settle(self, answers: Sequence[Answer], contexts: Contexts, *, again: bool = False, prices: Prices = free) -> Settled:
         """Decide *answers* against the rows as they are now, and write down all that comes of it: the state, the attempts, the claims, the
         evidence and the events, in one transaction. Repeating it is harmless: attempts settle once, events have their facts' ids.
 
         *again*: it is not known whether an earlier try was committed, and nothing of it was sent. An attempt that it began under the claim
-        of its look is settled as never sent (A1). Under another's claim it is another's attempt, and of that we know nothing.
+        of its look is settled as never sent (A1). Under another's claim it is another's attempt, and of that we know nothing. *prices*: a
+        send whose look was paid for too long ago is paid for again (B3).
         """
-        return self._db.write(lambda c: self._settle(c, answers, contexts, again=again)) if answers else Settled((), (), 0)
+        return self._db.write(lambda c: self._settle(c, answers, contexts, prices, again=again)) if answers else Settled((), (), 0)
 
-    def _settle(self, c: Connection, answers: Sequence[Answer], contexts: Contexts, *, again: bool) -> Settled:
+    def _settle(self, c: Connection, answers: Sequence[Answer], contexts: Contexts, prices: Prices, *, again: bool) -> Settled:
         keys = {(a.realm, a.task) for a in answers}
         held = self._lock(c, keys, {a.submission for a in answers if a.submission})
         locked = self._tasks.lock(c, keys)
@@ -256,10 +284,10 @@ class Submissions:
         self._accounts.share(c, accounts)
         now = self._db.now(c)
         gate = self._accounts.gate(c, accounts, now)
-        gated = gate.before(contexts)
+        gated = self._budgets.before(c, gate.before(contexts), prices, [s for s in asking if s], now)
         live: dict[Key, dict[str, Submission]] = defaultdict(dict)
         for s in held.submissions.values():
-            live[s.realm, s.command.task][s.id] = s
+            live[s.realm, s.task][s.id] = s
         moves: list[Seen] = []
         told: list[tuple[Key, Event]] = []
         for each in [*(_never_sent(answers, held) if again else ()), *answers]:
@@ -271,6 +299,9 @@ class Submissions:
             self._apply(decision, key, locked, live, credits_, moves)
             told += [(key, e) for e in decision.events]
         self._accounts.count(c, gate)
+        asked = {a.submission: a.asked_at for a in answers if a.attempt is None}
+        late = [m.submission for m, _ in moves if m.begin and (asked.get(m.submission.id) or now) < now - GOOD_FOR]
+        self._budgets.pay_again(c, [prices(s) for s in late], now)
         return self._write(c, locked, moves, told, held, now, contexts)
 
     def _apply(
@@ -325,10 +356,10 @@ class Submissions:
         self._save(c, last.values(), heads, now, {id_: claims.get(id_) for id_ in begins})
         freed = [old.holder for key, old in before.items() if old.holder and locked[key].holder != old.holder]
         changed = [key for key, old in before.items() if old.version != locked[key].version]
-        awake = {m.submission.id for m, version in moves if version == locked[m.submission.realm, m.submission.command.task].version}
+        awake = {m.submission.id for m, version in moves if version == locked[m.submission.realm, m.submission.task].version}
         self._wake(c, freed, changed, now, awake)
         begun = tuple(
-            Begun(s, begins[s.id], claims.get(s.id) or "", locked[s.realm, s.command.task].version) for s in last.values() if s.id in begins
+            Begun(s, begins[s.id], claims.get(s.id) or "", locked[s.realm, s.task].version) for s in last.values() if s.id in begins
         )
         ids = {m.submission.id for m in made if m.told}
         return Settled(begun, tuple(s for s in last.values() if s.id in ids), len(told), tuple(e for _, e in alarms))
@@ -439,7 +470,7 @@ class Submissions:
             c.execute(insert.on_conflict_do_nothing(index_elements=["account", "grant", "acts_as"]))
             return []
         c.execute(insert.on_conflict_do_update(index_elements=["account", "grant", "acts_as"], set_={"state": "stopped", "at": now}))
-        source = f"/{locked[s.realm, command.task].kind}/{command.account}"
+        source = f"/{locked[s.realm, s.task].kind}/{command.account}"
         return [events.grant_misconfigured(source, command.account, command.grant, s.acts_as, move.proof, now)]
 
     def _attempts(self, c: Connection, moves: Sequence[Move], now: float) -> None:
@@ -464,7 +495,7 @@ class Submissions:
 
     def _claims(self, c: Connection, moves: Sequence[Move]) -> None:
         values = [
-            {"realm": m.submission.realm, "task": m.submission.command.task, "response": r, "submission": m.submission.id}
+            {"realm": m.submission.realm, "task": m.submission.task, "response": r, "submission": m.submission.id}
             for m in moves
             for r in m.claims
         ]

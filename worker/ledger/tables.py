@@ -31,8 +31,24 @@ tasks = sa.Table(
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("frozen", sa.Boolean, nullable=False),
     sa.Column("gone", sa.Integer, nullable=False),
+    sa.Column("changed_at", sa.Double),
+    sa.Column("look_at", sa.Double),  # B5: when to read it by itself, where no feed can be trusted to show what happens to it
+    sa.Column("listed", sa.Double),
+    sa.Column("notice_at", sa.Double),
+    sa.Column("noticed", sa.JSON),  # what its due dates have told (core.due)
     # One slot for each task (A9): one column of its one row. And no submission can hold two.
     sa.Column("holder", SHORT, unique=True),
+    sa.Index(
+        "ix_tasks_look_at",
+        "realm",
+        "look_at",
+        sqlite_where=sa.text("look_at IS NOT NULL"),
+        postgresql_where=sa.text("look_at IS NOT NULL"),
+    ),
+    sa.Index("ix_tasks_unlisted", "realm", "look_at", sqlite_where=sa.text("listed = 0"), postgresql_where=sa.text("listed = 0")),
+    sa.Index(
+        "ix_tasks_notice_at", "notice_at", sqlite_where=sa.text("notice_at IS NOT NULL"), postgresql_where=sa.text("notice_at IS NOT NULL")
+    ),
     sa.Index("ix_tasks_frozen", "realm", sqlite_where=sa.text("frozen"), postgresql_where=sa.text("frozen")),
 )
 
@@ -148,6 +164,27 @@ accounts = sa.Table(  # What a person said last about an account; and which suns
     sa.CheckConstraint("said IN ('paused','resumed')", name="said"),
 )
 
+tokens = sa.Table(  # Tokens of grants that are renewed by a refresh token; the two are sealed (`seal`). One row for all who share them.
+    "tokens",
+    metadata,
+    sa.Column("name", SHORT, primary_key=True),
+    sa.Column("generation", sa.Integer, nullable=False),
+    sa.Column("refresh", sa.Text, nullable=False),
+    sa.Column("access", sa.Text, nullable=False),
+    sa.Column("access_until", sa.Double, nullable=False),
+    sa.Column("refreshed_at", sa.Double, nullable=False),
+    sa.Column("refresh_until", sa.Double, nullable=False),
+    sa.Column("holder", SHORT),
+    sa.Column("lease_until", sa.Double, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("fails", sa.Integer, nullable=False),
+    sa.Column("next_at", sa.Double),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("episode", sa.Integer, nullable=False),
+    sa.CheckConstraint("state IN ('good','degraded')", name="state"),
+)
+
 events = sa.Table(
     "events",
     metadata,
@@ -176,10 +213,8 @@ deliveries = sa.Table(
     sa.Column("tries", sa.Integer, nullable=False),
     sa.Column("next_at", sa.Double, nullable=False),
     sa.Column("detail", sa.Text),
-    sa.CheckConstraint("state IN ('due','delivered','unbound')", name="state"),
-    sa.Index(
-        "ix_deliveries_due", "sink", "lane", "position", sqlite_where=sa.text("state = 'due'"), postgresql_where=sa.text("state = 'due'")
-    ),
+    sa.CheckConstraint("state IN ('due','delivered','unbound','dead')", name="state"),
+    sa.Index("ix_deliveries_due", "sink", "next_at", sqlite_where=sa.text("state = 'due'"), postgresql_where=sa.text("state = 'due'")),
     sa.Index(
         "ix_deliveries_task",
         "sink",
@@ -189,6 +224,37 @@ deliveries = sa.Table(
         sqlite_where=sa.text("state = 'due'"),
         postgresql_where=sa.text("state = 'due'"),
     ),
+    sa.Index(
+        "ix_deliveries_dead", "sink", "realm", "task", sqlite_where=sa.text("state = 'dead'"), postgresql_where=sa.text("state = 'dead'")
+    ),
+)
+
+tries = sa.Table(  # The history of what left by sinks that measure it: one row a try.
+    "tries",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("sink", SHORT, nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("outcome", sa.String(20), nullable=False),
+    sa.Column("status", sa.Integer),
+    sa.Column("took", sa.Double, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("excerpt", sa.Text, nullable=False),
+    sa.ForeignKeyConstraint(["sink", "position"], ["deliveries.sink", "deliveries.position"]),
+    sa.Index("ix_tries_delivery", "sink", "position"),
+    sa.Index("ix_tries_at", "at"),
+)
+
+sinks = sa.Table(  # What is known of a sink beyond its settings. No row: it works.
+    "sinks",
+    metadata,
+    sa.Column("name", SHORT, primary_key=True),
+    sa.Column("off", sa.Text, nullable=False),  # why nothing leaves by it; "" while it works
+    sa.Column("since", sa.Double, nullable=False),
+    sa.Column("failing", sa.Double),
+    sa.Column("pause_until", sa.Double, nullable=False),
+    sa.Column("paid_until", sa.Double, nullable=False),  # the rate: what has been started is paid for until then
 )
 
 lanes = sa.Table(  # A relay leases lanes, not rows (C3).
@@ -205,7 +271,7 @@ watches = sa.Table(
     metadata,
     sa.Column("id", SHORT, primary_key=True),
     sa.Column("account", SHORT, nullable=False),
-    sa.Column("task", SHORT, nullable=False),  # "" for the account's whole feed
+    sa.Column("task", SHORT, nullable=False),  # "" for the account's whole feed, "*" for one that serves the watches of single tasks
     sa.Column("interval", sa.Double, nullable=False),
     sa.Column("next_at", sa.Double, nullable=False),
     sa.Column("claim", SHORT),
@@ -214,6 +280,31 @@ watches = sa.Table(
     sa.Column("created_at", sa.Double, nullable=False),
     sa.UniqueConstraint("account", "task"),
     sa.Index("ix_watches_due", "next_at"),
+)
+
+budgets = sa.Table(  # B3: what may leave, for all processes together.
+    "budgets",
+    metadata,
+    sa.Column("name", SHORT, primary_key=True),
+    sa.Column("full_at", sa.Double, nullable=False),
+    sa.Column("shut_until", sa.Double, nullable=False),
+    sa.Column("rate", sa.Double),
+    sa.Column("rated_at", sa.Double, nullable=False),
+)
+
+breakers = sa.Table(  # B4: whether an account's upstream answers. No row: it always has.
+    "breakers",
+    metadata,
+    sa.Column("name", SHORT, primary_key=True),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("failed", sa.Integer, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("next_at", sa.Double, nullable=False),
+    sa.Column("holder", SHORT),
+    sa.Column("episode", sa.Integer, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.CheckConstraint("state IN ('closed','open')", name="state"),
 )
 
 clock = sa.Table(  # SQLite only: the ledger's clock is the boot-time clock plus an offset fixed once per boot (A4).

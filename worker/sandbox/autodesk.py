@@ -197,7 +197,7 @@ class Autodesk:
         project, person = self._parts(request)[0], self.project.person(token.user)
         if project.startswith("b."):
             raise _StopError(self.error(rules.prefixed_project, "projectId is a UUID, without b.", request))  # (55)
-        if project != self.project.id or not person.roles:
+        if project not in self.project.names or not person.roles:
             status = int(rules.hidden.rpartition(" ")[2])
             raise _StopError(self.error(status, "the user has no access to this project", request))  # (53)
         return person

@@ -11,7 +11,7 @@ GET    /_control/assumptions          the numbered list, with the value in force
 POST   /_control/clients              {"client_id", "client_secret", "user"}: another grant
 POST   /_control/tokens               {"expires_in"?: seconds of those to come, "expire"?: true: none is valid any more}
 POST   /_control/clock                {"offset": seconds}: the upstream's clock against the machine's
-GET    /_control/stats                requests by route, the most at once, a count per second
+GET    /_control/stats                requests by route, the most at once and in any second, ten seconds and minute, answers by status
 POST   /_control/reset                no tasks, journal, faults, stats; switches as at first
 
 GET    /_control/autodesk/items       the truth of every item          POST: makes one (`Project.make`)
@@ -28,7 +28,7 @@ POST   /_control/autodesk/tokens      {"refresh_expires_in"?, "forget"?: true: n
 
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,18 +58,49 @@ class Shifted:
         return self.clock() + self.offset
 
 
+WINDOWS = (1, 10, 60)
+"""Seconds."""
+
+UNCOUNTED = frozenset({"token", "consent", "revoke", "introspect", "keys"})
+"""Routes that no limit of a minute is for."""
+
+
+@dataclass(slots=True)
+class Busiest:
+    """The most requests that came in any window of so many seconds, wherever it begins."""
+
+    seconds: int
+    most: int = 0
+    times: deque[float] = field(default_factory=deque)
+
+    def add(self, at: float) -> None:
+        """One more."""
+        self.times.append(at)
+        while self.times[0] <= at - self.seconds:
+            self.times.popleft()
+        self.most = max(self.most, len(self.times))
+
+
 @dataclass(slots=True)
 class Stats:
-    """What came in. `second` counts by the sandbox's clock."""
+    """What came in. `second` counts by the sandbox's clock; `busiest`: for each upstream, the most in a window; `answers`: for each
+    upstream, by status.
+    """
 
     requests: Counter[str] = field(default_factory=Counter)
     second: Counter[int] = field(default_factory=Counter)
+    busiest: dict[str, tuple[Busiest, ...]] = field(default_factory=dict)
+    answers: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
     now: int = 0
     most: int = 0
 
     def begun(self, route: str, at: float) -> None:
         """A request came in."""
         self.requests[route] += 1
+        upstream, _, operation = route.partition(".")
+        if operation not in UNCOUNTED:
+            for window in self.busiest.setdefault(upstream, tuple(Busiest(seconds) for seconds in WINDOWS)):
+                window.add(at)
         self.second[int(at)] += 1
         self.now += 1
         self.most = max(self.most, self.now)
@@ -84,12 +115,14 @@ class Stats:
             "requests": dict(self.requests),
             "concurrency": self.now,
             "max_concurrency": self.most,
+            "busiest": {upstream: {str(w.seconds): w.most for w in windows} for upstream, windows in self.busiest.items()},
+            "answers": {upstream: {str(status): n for status, n in sorted(by.items())} for upstream, by in self.answers.items()},
             "per_second": [[second, count] for second, count in sorted(self.second.items())],
         }
 
 
 class Sandbox:
-    """Everything one sandbox consists of. `upstreams`: where each one is mounted. *made*: ids of tasks go on after that many."""
+    """Everything one sandbox consists of. `upstreams`: where each one is mounted. *made*: ids of tasks and items go on after that many."""
 
     def __init__(self, *, clock: Clock = time.time, script: Script | None = None, cutoff: float = CUTOFF, made: int = 0) -> None:
         self.clock = Shifted(clock)
@@ -97,7 +130,7 @@ class Sandbox:
         effects: list[Any] = []
         self.workspace = Workspace(self.clock, journal=effects, made=made)
         self.workiva = Workiva(self.workspace)
-        self.project = Project(self.clock, journal=effects)
+        self.project = Project(self.clock, journal=effects, made=made)
         self.autodesk = Autodesk(self.project)
         self.upstreams = {
             self.workiva.prefix: Faulty(self.workiva, self.script, cutoff=cutoff),

@@ -69,14 +69,16 @@ _REPLIES = (
 class Project:
     """The truth. Every change of an item goes through `_put`, every effect into `journal`."""
 
-    def __init__(self, now: Clock, switches: Switches | None = None, journal: MutableSequence[Any] | None = None) -> None:
+    def __init__(self, now: Clock, switches: Switches | None = None, journal: MutableSequence[Any] | None = None, *, made: int = 0) -> None:
         self.now = now
         self.switches = switches or Switches()
         self.journal: MutableSequence[Any] = [] if journal is None else journal
         """May be another upstream's, too: then it is in the order in which things took place in both."""
         self.id = PROJECT
+        self.names = {self.id}
+        """The ids that it goes by: one project may be answered for under several."""
         self._made = 0
-        self._ids = 0
+        self._ids = made
         self.reset()
 
     def reset(self) -> None:

@@ -240,6 +240,7 @@ class _Connection(asyncio.Protocol):
         match delivery.how:
             case "answer":
                 assert response is not None
+                self._server.sandbox.stats.answers[upstream.upstream.name][response.status] += 1
                 self._write(response, head_only=head_only)
                 if closing or self._server.closed:
                     self.transport.close()

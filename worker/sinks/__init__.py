@@ -1,8 +1,1 @@
-"""The ways out for events. A new one is a file beside these, a line in the table, and a section in the settings."""
-
-from worker.sinks.exchange import Exchange
-
-KNOWN = {
-    "exchange": Exchange,
-}
-"""The settings' `kind` -> what is made of it."""
+"""The ways out for events. A new one is a file beside these, a section in the settings, and an arm where `bootstrap` makes them."""

@@ -12,6 +12,7 @@ import orjson
 from kombu import Exchange as Topic
 
 from worker.broker import Fate, Names, Outgoing, Publisher
+from worker.core.delivery import Policy
 from worker.sinks.base import Delivery, Left, Result
 
 CONTENT_TYPE = "application/cloudevents+json"
@@ -22,8 +23,13 @@ _LEFT = {Fate.CONFIRMED: Left.DELIVERED, Fate.UNBOUND: Left.UNBOUND, Fate.FAILED
 class Exchange:
     """Publishes to *exchange*, by default the namespace's `.events`. Connects when first used, and again after a failure."""
 
+    room = 1000
+    """Enough to fill the pipeline of a broker."""
+
+    policy = Policy()
+
     def __init__(self, name: str, url: str, namespace: str, *, exchange: str = "", deadline: float = 10.0) -> None:
-        self.name = name
+        self.name, self.deadline = name, deadline
         self._exchange = exchange or Names(namespace).events
         self._publisher = Publisher(url, deadline=deadline, declares=[Topic(self._exchange, type="topic", durable=True)])
 

@@ -14,7 +14,7 @@ and steps whose participants, mode and actions are plain. An author or a time th
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date
 from itertools import pairwise
 from typing import Any, Final, Literal
 from urllib.parse import quote
@@ -23,11 +23,13 @@ from zoneinfo import ZoneInfo
 import httpx
 
 from worker.core import times
-from worker.core.outcomes import Applied, Fact, Gone, InDoubt, Page, Read, Refused, Sent, Unknown, Unsent
+from worker.core.budget import UNPUBLISHED, Limit
+from worker.core.outcomes import Applied, Fact, Gone, InDoubt, Page, Read, Refused, Sent, Unknown
 from worker.core.sunset import Sunset
 from worker.core.task import Response, Snapshot, Step
+from worker.upstreams import reading
 from worker.upstreams.auth import ClientCredentials, Grant
-from worker.upstreams.base import Flow, Order, clean, date_of, decoded, fact_of
+from worker.upstreams.base import Address, Flow, Order, Renewal, clean, date_of, decoded, fact_of, place, proven
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,6 @@ SUCCESSOR: Final = 'set api_version = "2026-01-01", which shows the same tasks: 
 ACTIONS: Final = frozenset({"submit", "approve", "reject", "cancel", "restart", "skip"})
 """[OAS TaskAction]"""
 
-REFUSALS: Final = frozenset({400, 403, 404, 413, 415, 422})
-"""Statuses that say no and mean that nothing happened (A3). 409 is not one of them: it is documented without any cause [OAS]."""
-
 AWAITING: Final = frozenset({"awaiting approval"})
 DONE: Final = frozenset({"approved", "completed"})
 """From the nine words of [L-obj]; when `Approved` and when `Completed` is not documented, so both count."""
@@ -66,28 +65,28 @@ MODES: Final[Mapping[str, Literal["one", "all"]]] = {"ONE": "one", "ALL": "all"}
 
 @dataclass(frozen=True, slots=True)
 class Workiva:
-    """One Workiva account: its address, its API version, its grants by name, and the timezone in which a day-only due date ends."""
+    """One Workiva account: its address, its API version, its grants by name, and the timezone in which a day-only due date ends.
+
+    `requests_per_minute`: as the operator says; 0: none is published, so it is found.
+    """
 
     base_url: str
     api_version: str = "2026-01-01"
     grants: Mapping[str, Grant] = field(default_factory=dict)
     timezone: str = "UTC"
+    requests_per_minute: int = 0
 
     def __post_init__(self) -> None:
         """Bad settings stop here, at the start, and not in the middle of an approval."""
         if self.api_version not in VERSIONS:
             raise ValueError(f"api_version {self.api_version!r} is not one of {', '.join(VERSIONS)}")
-        url = httpx.URL(self.base_url)
-        if url.scheme not in {"http", "https"} or not url.host or url.userinfo or url.query or url.fragment:
-            raise ValueError("base_url must be https://host[:port][/path] and nothing else")
+        place(self.base_url)
         ZoneInfo(self.timezone)
 
     @property
     def realm(self) -> str:
         """For example `workiva:api.app.wdesk.com`. Both API versions show the same tasks, so the version is no part of it."""
-        url = httpx.URL(self.base_url)
-        port = "" if url.port is None else f":{url.port}"
-        return f"workiva:{url.host}{port}{url.path.rstrip('/')}"
+        return f"workiva:{place(self.base_url)}"
 
     @property
     def sunset(self) -> Sunset | None:
@@ -95,16 +94,51 @@ class Workiva:
         day = VERSIONS[self.api_version].sunset
         return None if day is None else Sunset(self.api_version, day, SUCCESSOR)
 
+    @property
+    def actions(self) -> frozenset[str]:
+        """All of them, in both versions."""
+        return ACTIONS
+
+    @property
+    def look_costs(self) -> int:
+        """GET task."""
+        return 1
+
+    def limits(self, grant: str) -> Mapping[str, Limit]:
+        """No figure is published: 429 "on load or excessive frequency" [26-lim]. So it is found, for each client by itself."""
+        limit = Limit(self.requests_per_minute) if self.requests_per_minute else Limit(UNPUBLISHED, published=False)
+        return {f"{self.realm} {self.grants[grant].client_id}": limit}
+
+    @property
+    def silent(self) -> bool:
+        """Tasks made by a process are in no feed, whatever happens to them: they are watched one by one."""
+        return False
+
+    def address(self, task: str) -> Address:
+        """The task: it has no parts."""
+        return Address(task)
+
     def credentials(self, grant: str) -> ClientCredentials:
         """The credentials of the grant with that name."""
         return ClientCredentials(self.base_url.rstrip("/") + VERSIONS[self.api_version].token, self.grants[grant])
+
+    def renewal(self, grant: str) -> Renewal | None:  # noqa: ARG002  the port's signature
+        """There is no refresh token [AUTH]: a token is fetched whenever one is needed."""
+        return None
+
+    def consent(self, grant: str, redirect: str, state: str, verifier: str) -> None:
+        """A grant is made for its user in Workiva's own pages."""
+
+    def whoami(self) -> Flow[None]:
+        """There is no such question."""
+        yield from ()
 
     def read(self, task: str) -> Flow[Read]:
         """Look at one task.
 
         A 401 is asked once more: by then the engine has dropped the token, and repeating a look costs nothing.
         """
-        if not _plain(task):
+        if not reading.segment(task):
             return Gone(Fact("task id", text="no task can have this id"))
         answer = yield self._request("GET", self._task(task))
         if answer.status_code == 401:
@@ -118,26 +152,25 @@ class Workiva:
         except ValueError as exc:
             return Unknown(fact_of(answer, "unreadable", str(exc)))
 
-    def send(self, order: Order) -> Flow[Sent]:
+    def look(self, order: Order) -> Flow[Read]:
+        """Look at the order's task. What this caller may do is not told before it is tried."""
+        return self.read(order.task)
+
+    def send(self, order: Order, seen: Snapshot) -> Flow[Sent]:  # noqa: ARG002  # its answer shows the whole task
         """Send one decision: one POST, never repeated, and its answer sorted by what it proves (A3).
 
         A 401 ends it too: it proves that nothing happened, and the next attempt brings a new token.
         """
-        if order.action not in ACTIONS or not _plain(order.task):
+        if order.action not in ACTIONS or not reading.segment(order.task):
             return Refused(Fact("order", text=f"not an action of a Workiva task: {clean(order.action)[:40]} on {clean(order.task)[:80]}"))
         body = {"action": order.action.upper()} | ({} if order.comment is None else {"comment": order.comment})
         answer = yield self._request("POST", self._task(order.task) + "/actionSubmission", json=body)
-        status = answer.status_code
-        if status == 200:
+        if answer.status_code == 200:
             try:
                 return Applied(self._snapshot(decoded(answer), order.task, date_of(answer)), fact_of(answer))
             except ValueError as exc:
                 return InDoubt(fact_of(answer, "unreadable", str(exc)))
-        if status in REFUSALS:
-            return Refused(fact_of(answer))
-        if status in {401, 429}:
-            return Unsent(fact_of(answer), token=status == 401)
-        return InDoubt(fact_of(answer))
+        return proven(answer)
 
     def changes(self, since: float | None, cursor: str | None = None) -> Flow[Page | Unknown]:
         """One page of the tasks changed at or after *since*, oldest change first (B2).
@@ -161,10 +194,10 @@ class Workiva:
             return Unknown(fact_of(answer))
         now = date_of(answer)
         try:
-            body = _object(decoded(answer), "the answer")
-            rows = tuple(self._snapshot(row, None, now) for row in _list(body.get("data"), "data"))
+            body = reading.mapping(decoded(answer), "the answer")
+            rows = tuple(self._snapshot(row, None, now) for row in reading.rows(body.get("data"), "data"))
             changed, after = _in_order(rows, since), body.get("@nextLink")
-            onward = None if after is None else self._onward(_string(after, "@nextLink"), changed)
+            onward = None if after is None else self._onward(reading.string(after, "@nextLink"), changed)
         except ValueError as exc:
             return Unknown(fact_of(answer, "unreadable", str(exc)))
         return Page(rows, onward, now)
@@ -199,31 +232,31 @@ class Workiva:
 
     def _snapshot(self, value: Any, asked: str | None, now: float | None) -> Snapshot:
         """One task in our own shape. Raises ValueError, with the place, for what cannot be read."""
-        task = _object(value, "the task")
-        name = _string(task.get("id"), "id")
+        task = reading.mapping(value, "the task")
+        name = reading.string(task.get("id"), "id")
         if asked is not None and name != asked:
             raise ValueError("the answer is about another task")
-        status = _string(task.get("status"), "status")
+        status = reading.string(task.get("status"), "status")
         word = status.strip().casefold()
-        modified = _optional(task.get("modified"))
+        modified = reading.optional(task.get("modified"))
         return Snapshot(
             task=name,
-            title=_text(task.get("title")) or "",
+            title=reading.text(task.get("title")) or "",
             status=status,
             awaiting=word in AWAITING,
             done=word in DONE,
-            steps=tuple(self._step(s, n) for n, s in enumerate(_list(task.get("approvalSteps"), "approvalSteps"), 1)),
-            modified=_when(modified.get("dateTime")),
+            steps=tuple(self._step(s, n) for n, s in enumerate(reading.rows(task.get("approvalSteps"), "approvalSteps"), 1)),
+            modified=reading.when(modified.get("dateTime")),
             modified_by=_who(modified),
             due=self._due(task),
             date=now,
-            url=_link(task.get("sourceUrl")),
+            url=reading.link(task.get("sourceUrl")),
             assignees=_people(task.get("assignees"), "assignees"),
         )
 
     def _step(self, value: Any, number: int) -> Step:
         where = f"approvalSteps[{number}]"
-        step = _object(value, where)
+        step = reading.mapping(value, where)
         mode = step.get("completionMode")
         if not isinstance(mode, str) or mode.upper() not in MODES:
             # A step whose mode we do not know cannot be called complete or open, and any guess may approve the wrong one (A13).
@@ -231,27 +264,14 @@ class Workiva:
         return Step(
             participants=_people(step.get("participants"), f"{where}.participants"),
             mode=MODES[mode.upper()],
-            responses=tuple(_response(r, where) for r in _list(step.get("responses"), f"{where}.responses")),
+            responses=tuple(_response(r, where) for r in reading.rows(step.get("responses"), f"{where}.responses")),
             due=self._due(step),
         )
 
     def _due(self, holder: Mapping[str, Any]) -> float | None:
         """`dueDate` or `dueAt`, whichever is there. A day without a time ends when that day ends in the account's timezone."""
         value = holder.get("dueDate")
-        if value is None:
-            value = holder.get("dueAt")
-        if isinstance(value, str) and len(value.strip()) == 10:
-            try:
-                end = date.fromisoformat(value.strip()) + timedelta(days=1)
-                return _sane(datetime(end.year, end.month, end.day, tzinfo=ZoneInfo(self.timezone)).timestamp())
-            except (ValueError, OverflowError):
-                return None
-        return _when(value)
-
-
-def _plain(task: str) -> bool:
-    """Whether *task* can be a path segment. `.` and `..` cannot, however encoded: the request would go to another resource."""
-    return bool(task) and task not in {".", ".."} and task == clean(task)
+        return reading.due(holder.get("dueAt") if value is None else value, self.timezone)
 
 
 def _query(since: float | None) -> str:
@@ -273,65 +293,17 @@ def _in_order(rows: tuple[Snapshot, ...], since: float | None) -> list[float]:
 
 
 def _response(value: Any, where: str) -> Response:
-    response = _object(value, f"{where}.responses")
-    created = _optional(response.get("created"))
-    action = _string(response.get("action"), f"{where}.responses.action").lower()
-    return Response(_who(created), action, _when(created.get("dateTime")), _text(response.get("comment")))
+    response = reading.mapping(value, f"{where}.responses")
+    created = reading.optional(response.get("created"))
+    action = reading.string(response.get("action"), f"{where}.responses.action").lower()
+    return Response(_who(created), action, reading.when(created.get("dateTime")), reading.text(response.get("comment")))
 
 
 def _who(action: Mapping[str, Any]) -> str | None:
     """The author: `user.id` (schema) or `user_id` (examples) [OAS][SEED]; None where there is none, or two that differ."""
-    names = {n for n in (_text(_optional(action.get("user")).get("id")), _text(action.get("user_id"))) if n}
+    names = {n for n in (reading.text(reading.optional(action.get("user")).get("id")), reading.text(action.get("user_id"))) if n}
     return names.pop() if len(names) == 1 else None
 
 
 def _people(value: Any, where: str) -> tuple[str, ...]:
-    return tuple(_string(_object(person, where).get("id"), f"{where}.id") for person in _list(value, where))
-
-
-def _when(value: Any) -> float | None:
-    if not isinstance(value, str):
-        return None
-    try:
-        return _sane(times.parse(value))
-    except (ValueError, OverflowError):
-        return None
-
-
-def _sane(seconds: float) -> float | None:
-    """A time that can be written down again: 1970 to 9998. Beyond it stand only sentinels."""
-    return seconds if 0 <= seconds < 253_370_764_800 else None
-
-
-def _link(value: Any) -> str | None:
-    """A web address, for a person to follow; `javascript:` and its like are none."""
-    text = _text(value)
-    return text if text and text.lower().startswith(("https://", "http://")) else None
-
-
-def _text(value: Any) -> str | None:
-    return clean(value) if isinstance(value, str) else None
-
-
-def _string(value: Any, where: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{where} is not a text")
-    return clean(value)
-
-
-def _object(value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"{where} is not an object")  # noqa: TRY004  # what is wrong is a value from outside
-    return value
-
-
-def _optional(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any, where: str) -> list[Any]:
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise ValueError(f"{where} is not a list")  # noqa: TRY004  # as above
-    return value
+    return tuple(reading.string(reading.mapping(person, where).get("id"), f"{where}.id") for person in reading.rows(value, where))

@@ -24,18 +24,22 @@ def told(holds: bool, seen: str) -> Verdict:
 
 
 STATUSES: Final = frozenset(
-    {"Approved", "Awaiting Approval", "Cancelled", "Completed", "Created", "Returned", "Reworking", "Staged", "Started"}
-)
-"""[L-obj]; 2026-01-01 publishes no enumeration [OAS]."""
+    {
+        "Approved", "Awaiting Approval", "Cancelled", "Completed", "Created", "Returned", "Reworking", "Staged", "Started",
+        "draft", "sbc-1", "mgr-1", "rev", "mgr-2", "sbc-2", "void", "not-started", "in-progress", "completed",
+    }
+)  # fmt: skip
+"""Workiva's [L-obj]; 2026-01-01 publishes no enumeration [OAS]. Autodesk's [ITEM][TASK]."""
 
 CODES: Final = frozenset(
     {
         "400BadRequest", "401Unauthorized", "403Forbidden", "404NotFound", "409Conflict", "429TooManyRequests", "500InternalServerError",
         "503ServiceUnavailable", "BadArgument", "BadRequest", "Unauthorized", "Forbidden", "NotFound", "Conflict", "TooManyRequests",
-        "InternalServerError", "ServiceUnavailable",
+        "InternalServerError", "ServiceUnavailable", "ERR-001", "ERR-003", "Auth-001", "Auth-006", "Auth-010", "AUTH-006", "AUTH-010",
     }
 )  # fmt: skip
-"""The published ones [OAS ErrorResponse], the one example of 2022-01-01, and those of 2026-01-01 without their numbers."""
+"""The published ones [OAS ErrorResponse], the one example of 2022-01-01, and those of 2026-01-01 without their numbers; those of Autodesk's
+gateway [AUTHERR], as they are spelled there and in the wild."""
 
 
 def word(value: object) -> str:

@@ -7,7 +7,9 @@ from typing import Final, TypeVar
 import httpx
 
 from worker.core.outcomes import Fact
+from worker.core.renewal import Answer, Lost, Unsent
 from worker.engine import Engine, Errand
+from worker.upstreams.autodesk import Autodesk
 from worker.upstreams.base import Flow
 from worker.upstreams.workiva import Workiva
 
@@ -17,24 +19,38 @@ LARGE_DEADLINE: Final = 120.0
 """Seconds for a body of ten megabytes, or one that is sent slowly."""
 
 
-class Wire:
-    """The way to one account's upstream. `wait` lets seconds pass."""
+def _nothing(grant: str) -> None:
+    """The engine sees to the tokens of this grant itself."""
 
-    def __init__(self, engine: Engine, connector: Workiva, deadline: float, wait: Callable[[float], None] = time.sleep) -> None:
+
+class Wire:
+    """The way to one account's upstream. `wait` lets seconds pass; `ready` sees to it that a grant has a token, before it is used."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        connector: Workiva | Autodesk,
+        deadline: float,
+        wait: Callable[[float], None] = time.sleep,
+        ready: Callable[[str], None] = _nothing,
+    ) -> None:
         self._engine = engine
-        self._connector = connector
+        self.connector = connector
         self._deadline = deadline
         self.wait = wait
+        self._ready = ready
         self.base = connector.base_url.rstrip("/")
-        self.version = connector.api_version
 
     def send(self, request: httpx.Request, grant: str | None, *, patient: bool = False) -> httpx.Response | Fact:
         """One exchange. A fact: there is no answer, or no token."""
+        if grant is not None:
+            self._ready(grant)
         return self._asked(_once(request), grant, LARGE_DEADLINE if patient else self._deadline)
 
     def burst(self, requests: Iterable[httpx.Request], grant: str) -> list[httpx.Response | Fact]:
         """Many at once."""
         answers: list[httpx.Response | Fact] = []
+        self._ready(grant)
         with self._engine.bag() as bag:
             for request in requests:
                 bag.put(None, self._errand(_once(request), grant, self._deadline))
@@ -44,7 +60,8 @@ class Wire:
 
     def slowly(self, request: httpx.Request, grant: str, seconds: float) -> httpx.Response | Fact:
         """One exchange whose last byte leaves so many seconds after its head. Not through the engine, which sends a body in one piece."""
-        token = self._asked(self._connector.credentials(grant).fetch(), None, self._deadline)
+        self._ready(grant)
+        token = self._asked(self.connector.credentials(grant).fetch(), None, self._deadline)
         if isinstance(token, Fact):
             return token
         body = request.content
@@ -61,26 +78,17 @@ class Wire:
         except httpx.HTTPError:
             return Fact("answer lost")
 
-    def token(self, path: str, grant: str, way: str) -> httpx.Response | Fact:
-        """Ask for a token at `path`: by `form`, `json` or `basic`. The secret goes to the account's own address, as it always does."""
-        known = self._connector.grants[grant]
-        named = {"client_id": known.client_id, "client_secret": known.client_secret}
-        form = {"grant_type": "client_credentials"}
-        url = self.base + path
-        headers = {"Accept": "application/json"}
-        match way:
-            case "json":
-                request = httpx.Request("POST", url, json=form | named, headers=headers)
-            case "basic":
-                request = httpx.Request("POST", url, data=form, headers=headers)
-                basic = httpx.BasicAuth(known.client_id, known.client_secret)
-                request = next(basic.auth_flow(request))
-            case _:
-                request = httpx.Request("POST", url, data=form | named, headers=headers)
-        return self._asked(_once(request), None, self._deadline)
+    def renew(self, grant: str, refresh: str) -> Answer:
+        """Use a refresh token of that grant: once, and nobody repeats it."""
+        renewal = self.connector.renewal(grant)
+        assert renewal is not None
+        with self._engine.bag() as bag:
+            bag.put(None, Errand(renewal.ask(refresh), None, self._deadline, lost=Lost, unsent=Unsent))
+            answer: Answer = bag.take()[0][1]
+        return answer
 
     def _errand(self, flow: Flow[T], grant: str | None, deadline: float) -> Errand[T | Fact]:
-        credentials = None if grant is None else self._connector.credentials(grant)
+        credentials = None if grant is None else self.connector.credentials(grant)
         return Errand(_wider(flow), credentials, deadline, lost=_as_it_is, unsent=_as_it_is)
 
     def _asked(self, flow: Flow[T], grant: str | None, deadline: float) -> T | Fact:

@@ -29,6 +29,29 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_accounts")),
     )
     op.create_table(
+        "breakers",
+        sa.Column("name", sa.String(length=512), nullable=False),
+        sa.Column("state", sa.String(length=20), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("failed", sa.Integer(), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.Double(), nullable=False),
+        sa.Column("holder", sa.String(length=512), nullable=True),
+        sa.Column("episode", sa.Integer(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.CheckConstraint("state IN ('closed','open')", name=op.f("ck_breakers_state")),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_breakers")),
+    )
+    op.create_table(
+        "budgets",
+        sa.Column("name", sa.String(length=512), nullable=False),
+        sa.Column("full_at", sa.Double(), nullable=False),
+        sa.Column("shut_until", sa.Double(), nullable=False),
+        sa.Column("rate", sa.Double(), nullable=True),
+        sa.Column("rated_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_budgets")),
+    )
+    op.create_table(
         "clock",
         sa.Column("one", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("boot", sa.String(length=512), nullable=False),
@@ -70,6 +93,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("sink", "lane", name=op.f("pk_lanes")),
     )
     op.create_table(
+        "sinks",
+        sa.Column("name", sa.String(length=512), nullable=False),
+        sa.Column("off", sa.Text(), nullable=False),
+        sa.Column("since", sa.Double(), nullable=False),
+        sa.Column("failing", sa.Double(), nullable=True),
+        sa.Column("pause_until", sa.Double(), nullable=False),
+        sa.Column("paid_until", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_sinks")),
+    )
+    op.create_table(
         "tasks",
         sa.Column("realm", sa.String(length=512), nullable=False),
         sa.Column("task", sa.String(length=512), nullable=False),
@@ -81,11 +114,53 @@ def upgrade() -> None:
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("frozen", sa.Boolean(), nullable=False),
         sa.Column("gone", sa.Integer(), nullable=False),
+        sa.Column("changed_at", sa.Double(), nullable=True),
+        sa.Column("look_at", sa.Double(), nullable=True),
+        sa.Column("listed", sa.Double(), nullable=True),
+        sa.Column("notice_at", sa.Double(), nullable=True),
+        sa.Column("noticed", sa.JSON(), nullable=True),
         sa.Column("holder", sa.String(length=512), nullable=True),
         sa.PrimaryKeyConstraint("realm", "task", name=op.f("pk_tasks")),
         sa.UniqueConstraint("holder", name=op.f("uq_tasks_holder")),
     )
     op.create_index("ix_tasks_frozen", "tasks", ["realm"], sqlite_where=sa.text("frozen"), postgresql_where=sa.text("frozen"))
+    op.create_index(
+        "ix_tasks_look_at",
+        "tasks",
+        ["realm", "look_at"],
+        sqlite_where=sa.text("look_at IS NOT NULL"),
+        postgresql_where=sa.text("look_at IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_tasks_notice_at",
+        "tasks",
+        ["notice_at"],
+        sqlite_where=sa.text("notice_at IS NOT NULL"),
+        postgresql_where=sa.text("notice_at IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_tasks_unlisted", "tasks", ["realm", "look_at"], sqlite_where=sa.text("listed = 0"), postgresql_where=sa.text("listed = 0")
+    )
+    op.create_table(
+        "tokens",
+        sa.Column("name", sa.String(length=512), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("refresh", sa.Text(), nullable=False),
+        sa.Column("access", sa.Text(), nullable=False),
+        sa.Column("access_until", sa.Double(), nullable=False),
+        sa.Column("refreshed_at", sa.Double(), nullable=False),
+        sa.Column("refresh_until", sa.Double(), nullable=False),
+        sa.Column("holder", sa.String(length=512), nullable=True),
+        sa.Column("lease_until", sa.Double(), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("fails", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.Double(), nullable=True),
+        sa.Column("state", sa.String(length=20), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("episode", sa.Integer(), nullable=False),
+        sa.CheckConstraint("state IN ('good','degraded')", name=op.f("ck_tokens_state")),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_tokens")),
+    )
     op.create_table(
         "watches",
         sa.Column("id", sa.String(length=512), nullable=False),
@@ -112,14 +187,22 @@ def upgrade() -> None:
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("next_at", sa.Double(), nullable=False),
         sa.Column("detail", sa.Text(), nullable=True),
-        sa.CheckConstraint("state IN ('due','delivered','unbound')", name=op.f("ck_deliveries_state")),
+        sa.CheckConstraint("state IN ('due','delivered','unbound','dead')", name=op.f("ck_deliveries_state")),
         sa.ForeignKeyConstraint(["position"], ["events.position"], name=op.f("fk_deliveries_position")),
         sa.PrimaryKeyConstraint("sink", "position", name=op.f("pk_deliveries")),
     )
     op.create_index(
+        "ix_deliveries_dead",
+        "deliveries",
+        ["sink", "realm", "task"],
+        unique=False,
+        sqlite_where=sa.text("state = 'dead'"),
+        postgresql_where=sa.text("state = 'dead'"),
+    )
+    op.create_index(
         "ix_deliveries_due",
         "deliveries",
-        ["sink", "lane", "position"],
+        ["sink", "next_at"],
         unique=False,
         sqlite_where=sa.text("state = 'due'"),
         postgresql_where=sa.text("state = 'due'"),
@@ -132,6 +215,22 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'due'"),
         postgresql_where=sa.text("state = 'due'"),
     )
+    op.create_table(
+        "tries",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("sink", sa.String(length=512), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("outcome", sa.String(length=20), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("took", sa.Double(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("excerpt", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["sink", "position"], ["deliveries.sink", "deliveries.position"], name=op.f("fk_tries_sink_position")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_tries")),
+    )
+    op.create_index("ix_tries_delivery", "tries", ["sink", "position"], unique=False)
+    op.create_index("ix_tries_at", "tries", ["at"], unique=False)
     op.create_table(
         "submissions",
         sa.Column("id", sa.String(length=512), nullable=False),

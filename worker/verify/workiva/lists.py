@@ -2,9 +2,10 @@
 
 import httpx
 
-from worker.verify.answers import Answer, Task, ids
-from worker.verify.trial import Trial, one
+from worker.verify.answers import Answer
 from worker.verify.verdict import CannotTell, Verdict, told
+from worker.verify.workiva.task import Task, ids
+from worker.verify.workiva.trial import Trial, one
 
 
 def literals_are_read(t: Trial) -> Verdict:

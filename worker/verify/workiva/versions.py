@@ -3,9 +3,9 @@
 from typing import Final
 
 from worker.upstreams.workiva import VERSIONS
-from worker.verify.answers import ids
-from worker.verify.trial import Trial, one
 from worker.verify.verdict import CannotTell, Verdict, told, word
+from worker.verify.workiva.task import ids
+from worker.verify.workiva.trial import Trial, one
 
 NEW, OLD = "2026-01-01", "2022-01-01"
 
@@ -36,10 +36,7 @@ def tokens_are_asked_for_as_documented(t: Trial) -> Verdict:
     t.token(NEW)
     t.token(OLD)
 
-    def asked(version: str, way: str) -> int:
-        return t.asked(lambda: t.wire.token(VERSIONS[version].token, t.me.grant, way)).status
-
-    given = {version: {way: asked(version, way) for way in ("json", "basic")} for version in (NEW, OLD)}
+    given = {version: {way: t.token_by(version, way).status for way in ("json", "basic")} for version in (NEW, OLD)}
     text = "; ".join(f"{version}: {', '.join(f'{way} {status}' for way, status in ways.items())}" for version, ways in given.items())
     refused = all(400 <= status < 500 for status in given[NEW].values())
     return told(refused and set(given[OLD].values()) == {200}, text)

@@ -3,9 +3,9 @@
 from datetime import timedelta
 from typing import Any
 
-from worker.verify.answers import author_of, written
-from worker.verify.trial import DUE, Trial, every, one
 from worker.verify.verdict import CannotTell, Verdict, told
+from worker.verify.workiva.task import author_of, written
+from worker.verify.workiva.trial import DUE, Trial, every, one
 
 LONGEST_COMMENT = 2000
 LARGEST_BODY = 10_485_760

@@ -5,8 +5,8 @@ from typing import Final
 from worker.core.outcomes import Fact
 from worker.upstreams.base import retry_after
 from worker.verify.answers import answer_of
-from worker.verify.trial import Trial, one
 from worker.verify.verdict import CannotTell, Verdict, told
+from worker.verify.workiva.trial import Trial, one
 
 BEYOND: Final = 32.0
 """Seconds that a request is made to last. The limit is 29 s [26-lim]."""

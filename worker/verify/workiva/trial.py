@@ -5,30 +5,18 @@ a task whose making was cut off in the middle is found and deleted, too.
 """
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import httpx
 
-from worker.core.outcomes import Fact
-from worker.upstreams.workiva import VERSIONS
-from worker.verify.answers import Answer, Task, answer_of, ids
+from worker.upstreams.workiva import VERSIONS, Workiva
+from worker.verify.answers import Answer
+from worker.verify.asking import PATIENCE, Asking, Person
 from worker.verify.verdict import CannotTell
-from worker.verify.wire import Wire
-
-PAUSE: Final = 1.1
-"""Seconds between two changes whose times are compared: whoever writes whole seconds shows another one."""
-
-PATIENCE: Final = 10
-"""Looks at a list, a pause apart, until it shows what was just made: no page promises that it does at once."""
-
-TRIES: Final = 6
-"""Times that a throttled request is sent. 429 says that nothing happened."""
-
-LONGEST_WAIT: Final = 60.0
-"""Seconds that a Retry-After is obeyed."""
+from worker.verify.workiva.task import Task, TaskAnswer, ids
 
 OWN, NEW = "own", "new"
 """The account's version; a comment that no other response has."""
@@ -37,54 +25,54 @@ DUE: Final = "2099-01-01T00:00:00Z"
 """Far enough that nobody is reminded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
-    """A grant and the user it acts as."""
-
-    grant: str
-    user: str
-
-
 @dataclass(slots=True)
-class Trial:
-    """What the checks work with.
+class Trial(Asking):
+    """What the checks of Workiva work with.
 
-    `people`: the grants; the first one makes the tasks. `named`: the task that the user gave. `process_made`: they say that a process made
-    it, and it may be renamed and restarted. `slow`: what takes half a minute or ten megabytes is tried, too. `burst`: requests at once.
+    `named`: the task that the user gave. `process_made`: they say that a process made it, and it may be renamed and restarted.
     """
 
-    wire: Wire
-    people: Sequence[Person]
-    named: str
     process_made: bool = False
-    slow: bool = False
-    burst: int = 30
     label: str = field(default_factory=lambda: f"approvals-verify-{secrets.token_hex(4)}")
     lent: Mapping[str, Any] | None = None
-    throttled: int = 0
     _titles: int = 0
-    _comments: int = 0
     _made: list[str] = field(default_factory=list)
     _quotes: dict[str, str | None] = field(default_factory=dict)
     _tokens: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
-    def me(self) -> Person:
-        """Who makes the tasks."""
-        return self.people[0]
+    def version(self) -> str:
+        """The account's version of the API."""
+        return self.connector.api_version
 
     @property
-    def other(self) -> Person:
-        """Somebody else. Raises CannotTell where the account has one grant."""
-        if len(self.people) < 2:
-            raise CannotTell("needs a second grant, of another user")
-        return self.people[1]
+    def connector(self) -> Workiva:
+        """The account's."""
+        connector = self.wire.connector
+        assert isinstance(connector, Workiva)
+        return connector
+
+    def intends(self) -> list[str]:
+        """What will be done."""
+        return [
+            "makes some fifty tasks, approves, rejects, changes and deletes them; their titles begin with " + self.label,
+            "the task that you named "
+            + (
+                "is renamed, and submitted or restarted"
+                if self.process_made
+                else "is only read; its location, if any, is lent to one of them"
+            ),
+        ]
+
+    def remains(self, left: int) -> str | None:
+        """What to say of that many tasks that are left."""
+        return f"{left} tasks could not be deleted: their titles begin with {self.label}" if left else None
 
     # ---- requests
 
     def root(self, version: str | None = None) -> str:
         """Where a version's tasks live: the account's own, or another's."""
-        return f"{self.wire.base}{VERSIONS[version or self.wire.version].prefix}/tasks"
+        return f"{self.wire.base}{VERSIONS[version or self.version].prefix}/tasks"
 
     def request(
         self,
@@ -97,7 +85,7 @@ class Trial:
         token: str | None = None,
     ) -> httpx.Request:
         """A request. `version`: the account's own, another, or None: no X-Version. `content`: instead of JSON. `token`: not the grant's."""
-        named = self.wire.version if version == OWN else version
+        named = self.version if version == OWN else version
         headers = {"Accept": "application/json"}
         headers |= {} if named is None else {"X-Version": named}
         headers |= {} if token is None else {"Authorization": f"Bearer {token}"}
@@ -105,28 +93,34 @@ class Trial:
             return httpx.Request(method, url, headers={**headers, "Content-Type": "application/json"}, content=content)
         return httpx.Request(method, url, headers=headers, json=body)
 
-    def ask(self, request: httpx.Request, who: Person | None = None, *, patient: bool = False) -> Answer:
-        """One request by `me`, or by someone else; one that brings a token of its own is sent as it is."""
-        grant = None if "Authorization" in request.headers else (who or self.me).grant
-        return self.asked(lambda: self.wire.send(request, grant, patient=patient), renews=grant is not None)
+    def ask(self, request: httpx.Request, who: Person | None = None, *, patient: bool = False) -> TaskAnswer:
+        """As ever, with the task in it."""
+        answer = Asking.ask(self, request, who, patient=patient)  # super() does not find its way in a class with slots
+        return TaskAnswer(answer.status, answer.body, answer.retry_after, answer.raw)
 
-    def asked(self, send: Callable[[], httpx.Response | Fact], *, renews: bool = False) -> Answer:
-        """What is throttled is sent again, after its time; a 401 once where that `renews` the token."""
-        for _ in range(TRIES):
-            answer = answer_of(send())
-            if answer.status == 401 and renews:
-                renews = False
-            elif answer.status == 429:
-                self.throttled += 1
-                self.wire.wait(min(answer.retry_after or 1.0, LONGEST_WAIT))
-            else:
-                return answer
-        raise CannotTell(f"throttled {TRIES} times in a row")
+    def token_by(self, version: str, way: str) -> Answer:
+        """Ask for a token at a version's endpoint: by `form`, `json` or `basic`. The secret goes to the account's own address, as it always
+        does.
+        """
+        known = self.connector.grants[self.me.grant]
+        named = {"client_id": known.client_id, "client_secret": known.client_secret}
+        form = {"grant_type": "client_credentials"}
+        url, headers = self.wire.base + VERSIONS[version].token, {"Accept": "application/json"}
+        match way:
+            case "json":
+                request = httpx.Request("POST", url, json=form | named, headers=headers)
+            case "basic":
+                request = httpx.Request("POST", url, data=form, headers=headers)
+                basic = httpx.BasicAuth(known.client_id, known.client_secret)
+                request = next(basic.auth_flow(request))
+            case _:
+                request = httpx.Request("POST", url, data=form | named, headers=headers)
+        return self.asked(lambda: self.wire.send(request, None))
 
     def token(self, version: str) -> str:
         """A token of `me` from a version's own endpoint, asked for once."""
         if version not in self._tokens:
-            answer = self.asked(lambda: self.wire.token(VERSIONS[version].token, self.me.grant, "form"))
+            answer = self.token_by(version, "form")
             value = answer.body.get("access_token") if answer.ok and isinstance(answer.body, dict) else None
             if not isinstance(value, str):
                 raise CannotTell(f"the token endpoint of {version} answers {answer.status}")
@@ -135,7 +129,7 @@ class Trial:
 
     def of(self, version: str | None, method: str, url: str, body: Any = None) -> httpx.Request:
         """A request to a version, with a token of its own endpoint; None: the account's, as ever."""
-        if version in {None, self.wire.version}:
+        if version in {None, self.version}:
             return self.request(method, url, body)
         return self.request(method, url, body, version=version, token=self.token(str(version)))
 
@@ -146,12 +140,7 @@ class Trial:
         self._titles += 1
         return f"{self.label}-{self._titles:02}"
 
-    def comment(self) -> str:
-        """A comment that no other response has."""
-        self._comments += 1
-        return f"verify {self._comments}"
-
-    def post(self, *steps: Any, version: str | None = None, **fields: Any) -> Answer:
+    def post(self, *steps: Any, version: str | None = None, **fields: Any) -> TaskAnswer:
         """Try to make a task of `me`; if it is made, it will be deleted."""
         body = {"title": self.title(), "assignees": users(self.me), "approvalSteps": list(steps), "notificationsDisabled": True, **fields}
         answer = self.ask(self.of(version, "POST", self.root(version), body))
@@ -174,7 +163,7 @@ class Trial:
         """The request that acts."""
         return self.request("POST", f"{self.url(task.id)}/actionSubmission", {"action": action, "comment": comment})
 
-    def act(self, task: Task, action: str, who: Person | None = None, comment: str | None = NEW) -> Answer:
+    def act(self, task: Task, action: str, who: Person | None = None, comment: str | None = NEW) -> TaskAnswer:
         """Try to act, with a new comment if none is given."""
         return self.ask(self.action(task, action, self.comment() if comment == NEW else comment), who)
 
@@ -182,16 +171,16 @@ class Trial:
         """Act; a refusal is CannotTell."""
         return self.act(task, action, who, comment).task
 
-    def patch(self, task: Task, **fields: Any) -> Answer:
+    def patch(self, task: Task, **fields: Any) -> TaskAnswer:
         """Replace fields."""
         body = [{"op": "replace", "path": f"/{name}", "value": value} for name, value in fields.items()]
         return self.ask(self.request("PATCH", self.url(task.id), body))
 
-    def read(self, task: Task, who: Person | None = None) -> Answer:
+    def read(self, task: Task, who: Person | None = None) -> TaskAnswer:
         """GET by id."""
         return self.ask(self.request("GET", self.url(task.id)), who)
 
-    def delete(self, task: Task, version: str | None = None) -> Answer:
+    def delete(self, task: Task, version: str | None = None) -> TaskAnswer:
         """Delete a task, as a version does it."""
         answer = self.ask(self.of(version, "DELETE", self.url(task.id, version)))
         if answer.ok and task.id in self._made:
@@ -202,10 +191,6 @@ class Trial:
         """Where a task lives."""
         return f"{self.root(version)}/{quote(id_, safe='')}"
 
-    def pause(self) -> None:
-        """Let the upstream's clock move on."""
-        self.wire.wait(PAUSE)
-
     # ---- lists: never without a filter that leaves the run's own tasks only
 
     def listing(self, version: str | None = None, **parameters: str) -> httpx.Request:
@@ -215,7 +200,7 @@ class Trial:
 
     def quoted(self, title: str, version: str | None = None) -> str:
         """The filter for a part of a title, quoted in a way that the version reads. Raises CannotTell if there is none."""
-        version = version or self.wire.version
+        version = version or self.version
         if version not in self._quotes:
             self._quotes[version] = self._quote(version)
         quote_ = self._quotes[version]
@@ -256,7 +241,7 @@ class Trial:
 
     def _strays(self) -> list[str]:
         """Tasks with our label that we were never told of: the answer to their making was lost."""
-        if self._quotes.get(self.wire.version) is None:
+        if self._quotes.get(self.version) is None:
             return []
         try:
             answer = self.ask(self.listing(filter=self.quoted(self.label)))

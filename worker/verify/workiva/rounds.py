@@ -1,7 +1,7 @@
 """How a task lives: rounds, steps, who may do what, and what a change does to it."""
 
-from worker.verify.trial import Trial, every, one, users
 from worker.verify.verdict import CannotTell, Verdict, told, word
+from worker.verify.workiva.trial import Trial, every, one, users
 
 
 def response_moves_modified(t: Trial) -> Verdict:

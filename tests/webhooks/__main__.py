@@ -1,0 +1,276 @@
+"""`make webhooks`: events to five endpoints, four of them sick, while the worker is killed; judged by what the endpoints saw.
+
+    python -m tests.webhooks [--events 10000] [--rate 250] [--kills 8] [--seed N] [--json]
+
+Three rounds on PostgreSQL and RabbitMQ, with the lines of the Procfile: `alone` has the healthy endpoint only, `beside` has four sick ones
+beside it (500, never an answer, 429 with Retry-After, 410), `killed` has them too, and its worker is killed with SIGKILL at random moments.
+In each, every event reaches the healthy endpoint, in order for each task; the others get what their schedule says. Exit status 1 if not.
+"""
+
+import argparse
+import base64
+import itertools
+import json
+import os
+import random
+import secrets
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests import servers
+from tests.ledger.make import new
+from tests.system.house import House, until
+from tests.webhooks.receiver import ENDPOINTS
+from worker.ledger import Ledger
+from worker.rings import Rings
+from worker.settings import load
+
+SCHEDULE = (2.0, 4.0, 8.0)
+"""Seconds between the tries of an event: short ones, so that a run shows an end of them."""
+
+DEADLINE, BUSY, RETRY_AFTER = 3.0, 20.0, 5.0
+LATE = 2.0
+"""Seconds that a try may come late besides: the tick, the turn, a machine of two cores."""
+
+SICK = ENDPOINTS[1:]
+PER_TASK = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as an endpoint saw it. Times in seconds since the epoch."""
+
+    endpoint: str
+    at: float
+    event: str
+    subject: str
+    sequence: int
+    type: str
+    told: float
+
+
+def main() -> int:
+    """Run the rounds and print what they came to."""
+    given = arguments()
+    print(f"seed {given.seed}", file=sys.stderr)
+    rounds: dict[str, dict[str, Any]] = {}
+    faults: list[str] = []
+    try:
+        with servers.postgres() as postgres, servers.rabbitmq() as rabbitmq:
+            for name, endpoints, kills in (("alone", ("healthy",), 0), ("beside", ENDPOINTS, 0), ("killed", ENDPOINTS, given.kills)):
+                with servers.database(postgres) as ledger, tempfile.TemporaryDirectory(prefix="aw-webhooks-") as folder:
+                    rounds[name], wrong = one(Path(folder), ledger, rabbitmq, endpoints, kills, given)
+                    faults += [f"{name}: {fault}" for fault in wrong]
+                    print(f"{name}: {json.dumps(rounds[name])}", file=sys.stderr)
+    except servers.Missing as exc:
+        print(f"make webhooks: {exc}. `make servers` gets them.", file=sys.stderr)
+        return 1
+    about = {
+        "events": given.events,
+        "per_second": given.rate,
+        "seed": given.seed,
+        "cores": os.cpu_count(),
+        "rounds": rounds,
+        "faults": faults,
+    }
+    print(json.dumps(about, indent=2) if given.json else table(about))
+    return 1 if faults else 0
+
+
+def arguments() -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(prog="make webhooks", description="Events to five endpoints while the worker is killed.")
+    parser.add_argument("--events", type=int, default=10_000)
+    parser.add_argument("--rate", type=float, default=250.0, help="events a second")
+    parser.add_argument("--kills", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args()
+
+
+def one(
+    folder: Path, ledger: str, broker: str, endpoints: Sequence[str], kills: int, given: argparse.Namespace
+) -> tuple[dict[str, Any], list[str]]:
+    """One round: its figures, and what was wrong."""
+    secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    with receiving(folder, secret) as url:
+        namespace = f"w{secrets.token_hex(4)}"
+        with House(folder, "", namespace=namespace, ledger=ledger, broker=broker, more=settings(url, secret, endpoints)) as house:
+            house.start("beat")
+            house.start("worker")
+            house["worker"].ready("ready.", 60)
+            with closing(Ledger(ledger, sinks=load(env=house.env).sinks)) as book:
+                killer = threading.Thread(target=kill, args=(house, kills, given.events / given.rate, random.Random(given.seed)))
+                killer.start()
+                began, due = time.monotonic(), 0
+                rings = Rings(broker, namespace)
+                for number in range(0, given.events, given.events // 100 or 1):
+                    due = min(number + (given.events // 100 or 1), given.events)
+                    write(book, number, due, given.events // PER_TASK)
+                    for endpoint in endpoints:
+                        rings.ring("emit", endpoint)
+                    time.sleep(max(0.0, began + due / given.rate - time.monotonic()))
+                killer.join()
+                rings.close()
+                wanted = [e for _, e in book.queries.events(limit=given.events + 100) if e["type"] == "submission.accepted"]
+                until(lambda: states(book)["healthy"].get("due", 0) == 0, 300, "the healthy endpoint to have it all")
+                if "busy" in endpoints:
+                    until(lambda: states(book)["busy"].get("due", 0) == 0, 300, "the busy endpoint to have it all")
+                calls = report(url)
+                return judged(calls, {e["id"] for e in wanted}, endpoints, states(book), book, kills)
+
+
+def settings(url: str, secret: str, endpoints: Sequence[str]) -> dict[str, str]:
+    """The sinks, by environment."""
+    out: dict[str, str] = {}
+    for name in endpoints:
+        key = f"SINKS__{name.upper()}__"
+        out |= {f"{key}KIND": "webhook", f"{key}URL": f"{url}/{name}", f"{key}SECRETS": secret, f"{key}ALLOW_HTTP": "true"}
+        out |= {f"{key}ALLOW": "127.0.0.1", f"{key}DEADLINE": f"{DEADLINE:g}s", f"{key}SCHEDULE": ",".join(f"{s:g}s" for s in SCHEDULE)}
+    return out
+
+
+@contextmanager
+def receiving(folder: Path, secret: str) -> Iterator[str]:
+    """The endpoints, in a process of their own."""
+    command = [sys.executable, "-m", "tests.webhooks.receiver", secret, str(BUSY), f"{RETRY_AFTER:g}"]
+    with (folder / "receiver.log").open("wb") as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as process:
+        assert process.stdout
+        try:
+            yield f"http://127.0.0.1:{json.loads(process.stdout.readline())}"
+        finally:
+            process.kill()
+
+
+def report(url: str) -> list[Call]:
+    """What the endpoints saw, in the order it came."""
+    with urllib.request.urlopen(f"{url}/report") as answer:
+        return [Call(*call) for call in json.load(answer)]
+
+
+def write(book: Ledger, first: int, last: int, tasks: int) -> None:
+    """Events *first* to *last*, of so many tasks in turn."""
+    book.submissions.accept([new(f"k{n}", task=f"T{n % tasks}") for n in range(first, last)])
+
+
+def kill(house: House, kills: int, seconds: float, dice: random.Random) -> None:
+    """Kill the worker so often, at random moments, and start it again."""
+    for n in range(kills):
+        time.sleep(seconds / kills * dice.uniform(0.3, 1.0))
+        house["worker"].kill()
+        house.start("worker", "worker")
+        house["worker"].ready("ready.", 60)
+        print(f"kill {n + 1} of {kills}", file=sys.stderr)
+
+
+def states(book: Ledger) -> Mapping[str, Mapping[str, int]]:
+    """Sink -> state -> how many deliveries."""
+    out: dict[str, dict[str, int]] = defaultdict(dict)
+    for sink, state, n in book.queries.deliveries():
+        out[sink][state] = n
+    return out
+
+
+def judged(
+    calls: Sequence[Call], wanted: set[str], endpoints: Sequence[str], left: Mapping[str, Mapping[str, int]], book: Ledger, kills: int
+) -> tuple[dict[str, Any], list[str]]:
+    """The figures of a round, and what was wrong."""
+    of: dict[str, list[Call]] = defaultdict(list)
+    for call in calls:
+        of[call.endpoint].append(call)
+    healthy = [c for c in of["healthy"] if c.event in wanted]
+    first = {c.event: c for c in reversed(healthy)}
+    delays = sorted(c.at - c.told for c in first.values())
+    found: dict[str, Any] = {
+        "received": len(first),
+        "doubles": len(healthy) - len(first),
+        "delay_ms": {p: round(delays[min(len(delays) - 1, int(len(delays) * p / 100))] * 1000) for p in (50, 99, 100)},
+    }
+    wrong = whole("healthy", healthy, wanted)
+    if kills == 0 and found["doubles"]:
+        wrong.append(f"{found['doubles']} doubles, and nobody was killed")
+    for name in endpoints[1:]:
+        tries, by_event = of[name], defaultdict(list)
+        for call in tries:
+            by_event[call.event].append(call.at)
+        found[name] = {"tries": len(tries), "events": len(by_event), **left[name]}
+        if name in {"failing", "stalling"}:
+            wrong += paced(name, by_event, DEADLINE if name == "stalling" else 0.0, kills)
+            if left[name].get("delivered"):
+                wrong.append(f"{name}: something was delivered")
+        elif name == "busy":
+            wrong += whole(name, [c for c in tries if c.at - tries[0].at >= BUSY and c.event in wanted], wanted)
+            refused = [c.at for c in tries if c.at - tries[0].at < BUSY]
+            volleys = sum(1 for a, b in itertools.pairwise(refused) if b - a > RETRY_AFTER / 2) + 1
+            found[name]["volleys"] = volleys
+            if volleys > BUSY / RETRY_AFTER + 1:
+                wrong.append(f"busy: asked {volleys} times within {BUSY:g} s, and it said {RETRY_AFTER:g} s")
+        elif name == "gone":
+            if not book.outbox.standings()["gone"].off:
+                wrong.append("gone: it is still on")
+            if len(tries) > 16 * (kills + 1):
+                wrong.append(f"gone: it was called {len(tries)} times")
+    if "gone" in endpoints and "sink.disabled" not in {c.type for c in of["healthy"]}:
+        wrong.append("nobody was told that one is shut off")
+    return found, wrong
+
+
+def whole(name: str, calls: Sequence[Call], wanted: set[str]) -> list[str]:
+    """Whether every event came, those of a task in their order."""
+    wrong = [f"{name}: {len(missing)} events never came"] if (missing := wanted - {c.event for c in calls}) else []
+    last: dict[str, int] = defaultdict(int)
+    seen: set[str] = set()
+    for call in calls:
+        if call.event in seen:
+            continue
+        seen.add(call.event)
+        if call.sequence != last[call.subject] + 1:
+            wrong.append(f"{name}: {call.subject} has {call.sequence} after {last[call.subject]}")
+        last[call.subject] = call.sequence
+    return wrong[:10]
+
+
+def paced(name: str, by_event: Mapping[str, Sequence[float]], slow: float, kills: int) -> list[str]:
+    """Whether the tries of each event keep to the schedule. Late ones are no fault: whoever is killed is late. One whose try was not
+    written down before a kill comes again at once, and counts as none.
+    """
+    wrong = []
+    for event, times in by_event.items():
+        gaps = [b - a for a, b in itertools.pairwise(times)]
+        early = [g for g, least in zip(gaps, SCHEDULE, strict=False) if g < least + slow - 0.2]
+        if (early and not kills) or len(times) > len(SCHEDULE) + 1 + kills:
+            wrong.append(f"{name}: {event} was tried after {', '.join(f'{g:.1f}' for g in gaps)} s")
+    return wrong[:10]
+
+
+def table(about: Mapping[str, Any]) -> str:
+    """The figures, for docs/events.md."""
+    lines = [
+        "| round | received | doubles | p50 | p99 | longest |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, r in about["rounds"].items():
+        d = r["delay_ms"]
+        lines.append(f"| {name} | {r['received']:,} | {r['doubles']} | {d[50]} ms | {d[99]} ms | {d[100]} ms |")
+    lines += ["", "| endpoint | round | tries | events tried | delivered | set aside | due |", "|---|---|---|---|---|---|---|"]
+    for name, r in about["rounds"].items():
+        for sick in SICK:
+            if sick in r:
+                s = r[sick]
+                cells = (s["tries"], s["events"], s.get("delivered", 0), s.get("dead", 0), s.get("due", 0))
+                lines.append(f"| {sick} | {name} | " + " | ".join(f"{c:,}" for c in cells) + " |")
+    return "\n".join([*lines, "", *(about["faults"] or ["no faults"])])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
