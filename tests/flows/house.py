@@ -45,6 +45,8 @@ class House:
         self.rt.accounts = {"finance": account}
 
     kind = "workiva"
+    reads = 1
+    """Requests of one look."""
 
     def connector(self):
         return Workiva(self.sandbox.workiva_url, self.version, {name: Grant(f"sandbox:{name}", "sandbox") for name in PEOPLE})
@@ -117,7 +119,7 @@ class House:
     @property
     def looks(self):
         """How often a task was looked at whole."""
-        return self.requests()["read"] // self.connector().look_costs
+        return self.requests()["read"] // self.reads
 
     @property
     def sends(self):
@@ -147,6 +149,7 @@ class AutodeskHouse(House):
     """Of Autodesk. A step of a user is one with a part of theirs; the project has one response of each meaning."""
 
     kind = "autodesk"
+    reads = 2
 
     def __post_init__(self):
         House.__post_init__(self)

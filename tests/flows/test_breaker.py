@@ -41,16 +41,16 @@ def turns(house, seconds, pause=5.0):
 
 def test_an_outage_is_told_once_and_asked_now_and_then_and_nothing_is_lost_by_it(house, alarms):
     fails(house, status=503)
-    [out] = house.accept(*(house.command(t, step=1) for t in [house.task("jane", "bob")]))
-    others = house.accept(*(house.command(house.task("jane", "bob"), step=1) for _ in range(20)))
+    outs = house.accept(*(house.command(house.task("jane", "bob"), step=1) for _ in range(21)))
     turns(house, 1800)
-    found = house.found(out.id)
-    assert (found.state, found.reason[: len(AWAY)], house.ledger.queries.attempts(out.id)) == ("pending", AWAY, [])
+    found = [house.found(o.id) for o in outs]
+    assert {(f.state, len(house.ledger.queries.attempts(f.id))) for f in found} == {("pending", 0)}
+    assert sum(f.reason.startswith(AWAY) for f in found) >= len(found) - 1  # the last probe told what it heard
     assert [e.type for e in alarms] == ["account.degraded"]
     assert requests(house) < 21 + 10 + 1800 / (LONGEST / 2)
     recovers(house)
     turns(house, LONGEST + 30)
-    assert {house.found(o.id).state for o in [out, *others]} == {"applied"}
+    assert {house.found(o.id).state for o in outs} == {"applied"}
     assert (house.told("account."), len(alarms)) == (["account.degraded", "account.recovered"], 1)
 
 
