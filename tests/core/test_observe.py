@@ -202,6 +202,18 @@ AGAIN_BEGUN = item(review(1, "a", started=20, modified=20), NEXT, at=20, begun=2
             FRESH,
             item(review(1, "a", by=[replace(closes(1, "a", 5), action="reject")], state="complete", started=0), NEXT, at=5, begun=0),
         ),
+        (
+            "response.recorded",
+            "and the ball is in another court, which is no news of its own",
+            replace(item(review(1, "a", "b", started=0)), assignees=("a", "b")),
+            replace(item(review(1, "a", "b", by=[closes(1, "a", 5)], started=0)), assignees=("b",)),
+        ),
+        (
+            "task.changed",
+            "another manager is to close it",
+            replace(SECOND, status="mgr-2", awaiting=False, assignees=("a",)),
+            replace(SECOND, status="mgr-2", awaiting=False, assignees=("b",)),
+        ),
         ("task.changed", "the manager closed it", SECOND, replace(SECOND, status="mgr-2", awaiting=False)),
         ("task.completed task.changed", "to the end", SECOND, replace(SECOND, status="sbc-2", awaiting=False, done=True)),
     ],

@@ -82,11 +82,13 @@ def _new_evidence(step: Step, was: Step) -> bool:
 
 def _changes(before: Snapshot, after: Snapshot) -> dict[str, list[Any]]:
     """What changed that is neither a response nor progress: name -> [before, after]."""
+    # While parts are awaited, who is to act follows from them: each response would be told as a change, too.
+    follows = before.awaiting and after.awaiting and any(s.parts for s in after.steps)
     pairs: Iterable[tuple[str, Any, Any]] = (
         ("title", before.title, after.title),
         ("status", before.status, after.status),
         ("due", before.due, after.due),
-        ("assignees", sorted(before.assignees), sorted(after.assignees)),
+        ("assignees", sorted(before.assignees), sorted(before.assignees if follows else after.assignees)),
         ("steps", _plan(before), _plan(after)),
     )
     return {name: [b, a] for name, b, a in pairs if b != a}
