@@ -8,7 +8,7 @@ from tests.core.make import BOTH, NOW, REALM, approve, closes, item, review, sna
 from worker.core.events import cloudevent, routing_key
 from worker.core.observe import observe, vanish
 from worker.core.pins import pin_of
-from worker.core.task import Credit
+from worker.core.task import Credit, Response
 
 A, B, NO = approve("a", 1), approve("b", 2), approve("a", 1, action="reject")
 START = snap(step("a", "b"), step("b"), at=0)
@@ -67,6 +67,24 @@ def test_c2_completed_restarted_and_completed_again_between_two_looks_is_not_swa
     assert [e.type for e in second] == ["response.recorded", "step.completed", "step.opened", "task.restarted"]
     assert len({e.id for e in (*first, *second)}) == len(first) + len(second)
     assert row.round == 2
+
+
+def test_c2_a_task_completed_restarted_and_completed_again_between_two_looks_is_told_completed_again():
+    """Without: it was done before and is done now, so nobody hears that what was approved had been taken back and approved anew."""
+    row, first = see(task(START), DONE)
+    again = snap(step("a", "b", by=[approve("a", 50)]), step("b", by=[approve("b", 51)]), at=51, status="Completed")
+    row, second = see(row, again)
+    assert [e.type for e in second] == [*["response.recorded"] * 2, *["step.completed"] * 2, "task.restarted", "task.completed"]
+    assert len({e.id for e in (*first, *second)}) == len(first) + len(second)
+    assert see(row, again)[1] == ()
+
+
+def test_c2_an_item_reopened_and_closed_again_between_two_looks_is_told_completed_again():
+    """Of Autodesk: reopening to the manager begins no round, and the manager's own response is another."""
+    steps = review(1, "jane", by=[closes(1, "jane", 1)], state="complete")
+    first, again = (item(steps, at=at, status="sbc-2", answer=Response("m", "approve", NOW + at, choice="ok")) for at in (5, 50))
+    relabelled = replace(first, answer=replace(first.answer, label="Accepted"), modified=NOW + 50)
+    assert (told(first, again), told(first, relabelled)) == (["task.completed"], [])
 
 
 def test_c2_an_event_has_one_id_whoever_sees_the_fact_and_however_it_is_written():

@@ -398,3 +398,37 @@ class TestASilentFeed:
         again(house, 61)
         again(house, 61)
         assert house.requests()["read"] == 4
+
+
+@pytest.mark.parametrize("upstream", ["autodesk"])
+class TestAGlance:
+    """At an item that the feed shows: one request, where a look is two."""
+
+    @pytest.fixture
+    def item(self, house):
+        """With a step of two parts, seen whole a day ago."""
+        item = house.sandbox.item(steps=[["jane", "bob"]])["id"]
+        watch(house)
+        house.poll()
+        return item
+
+    def test_a_response_that_leaves_the_feed_as_it_is_costs_one_request(self, house, item):
+        before = house.requests()["read"]
+        house.clock.pass_(5)
+        house.answers(item, "jane")
+        again(house)
+        assert (house.told("response."), house.requests()["read"]) == (["response.recorded"], before + 1)
+
+    def test_now_and_then_it_is_a_look(self, house, item):
+        """What no feed tells of: that an item was voided."""
+        house.sandbox.person(item, None, "void")
+        again(house)
+        assert house.told() == []
+        house.rt.dice = lambda: 0.1
+        again(house, 600)
+        assert house.told() == ["task.changed"]
+
+    def test_what_the_feed_shows_no_more_is_looked_at_whole(self, house, item):
+        house.vanishes(item)
+        again(house, 2 * DAY)
+        assert house.told("task.gone") == ["task.gone"]

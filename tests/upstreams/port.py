@@ -50,7 +50,7 @@ def has_the_port(case: Case) -> None:
     """Every member that flows use."""
     members = {name for name in vars(Connector) if not name.startswith("_")}
     assert {name for name in members if not hasattr(case.connector, name)} == set()
-    assert case.connector.look_costs >= 1
+    assert case.connector.look_costs >= case.connector.glance_costs >= 1
     assert case.order.action in case.connector.actions
     assert case.connector.address(case.order.task).task == case.order.task
     assert [limit for limit in case.connector.limits("jane").values() if limit.per_minute <= 0] == []
@@ -78,6 +78,7 @@ def believes_no_success_that_it_cannot_read(case: Case, body: bytes) -> None:
 def takes_a_failed_question_for_no_answer(case: Case, answer: httpx.Response) -> None:
     """No look and no page comes of it, and no exception."""
     assert isinstance(_ended(case.connector.read("T"), answer)[0], Gone | Unknown)
+    assert isinstance(_ended(case.connector.glance(case.seen), answer)[0], Gone | Unknown)
     assert isinstance(_ended(case.connector.look(case.order), answer)[0], Gone | Unknown)
     if not answer.content.startswith(b"{"):  # what an empty page looks like is the upstream's own
         assert isinstance(_ended(case.connector.changes(None), answer)[0], Unknown)

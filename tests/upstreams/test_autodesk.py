@@ -588,6 +588,34 @@ def test_what_is_asked_before_a_decision() -> None:
     assert asked == [[f"/items/{item}", "/users/me", "/responses", f"/items/{item}/steps"], [f"/items/{item}", f"/items/{item}/steps"]]
 
 
+def test_a_glance_is_one_request_and_shows_what_the_feed_may_not() -> None:
+    """A response in the middle of a step leaves the item as it is: the steps alone show all there is to see."""
+    manager, jane, joe = callers()
+    item = jane.site.item([JANE, JOE], [MANAGER])
+    jane.act(item, part=ref(jane.site, item, 1, 1), response="Approved")
+    before = manager.read(item)
+    jane.site.clock.pass_(60)
+    assert manager(manager.connector.glance(before)) == replace(before, date=before.date + 60)
+    joe.act(item, part=ref(joe.site, item, 1, 2), response="Approved")
+    after = manager(manager.connector.glance(before))
+    assert [r.url.path.partition(PROJECT)[2] for r in manager.asked] == [f"/items/{item}/steps"]
+    assert (after.steps, after.modified) == (manager.read(item).steps, before.modified)
+    assert [r.actor for _, r in after.fresh(before)] == [JOE]
+
+
+def test_a_glance_at_another_round_is_a_look() -> None:
+    """Without: the responses of the new round beside the beginning of the old one."""
+    manager, jane, _ = callers()
+    item = jane.site.item([JANE, JOE])
+    before = manager.read(item)
+    jane.site.clock.pass_(60)
+    for state in ("mgr-1", "rev"):
+        manager.site.project.transition(item, MANAGER, {"stateId": state, "manager": MANAGER, "managerType": "1"})
+    jane.act(item, part=ref(jane.site, item), response="Approved")
+    assert manager(manager.connector.glance(before)) == manager.read(item)
+    assert manager.read(item).begun == jane.site.clock()
+
+
 def test_an_offer_is_no_part_of_what_is_seen() -> None:
     _, jane, _ = callers()
     item = jane.site.item([JANE])

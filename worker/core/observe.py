@@ -51,7 +51,7 @@ def observe(task: Task, look: Snapshot, credits_: Mapping[str, Credit], now: flo
         told.append(events.step_opened(after, active, look.steps[active - 1], evidence, pin_of(task.realm, look, active).token()))
     if anew:
         told.append(events.task_restarted(after, went))
-    if look.done and not before.done:
+    if look.done and (not before.done or anew or _closed_again(before, look)):
         told.append(events.task_completed(after))
     if changes := _changes(before, look):
         told.append(events.task_changed(after, changes))
@@ -78,6 +78,11 @@ def _new_evidence(step: Step, was: Step) -> bool:
     if step.state is not None:  # its round says it
         return not near(step.started, was.started, SAME_MODIFIED)
     return not {r.id for r in step.responses if r.action in POSITIVE} & {r.id for r in was.responses}
+
+
+def _closed_again(before: Snapshot, look: Snapshot) -> bool:
+    """Completed, opened and completed again between two looks, without a new round: the response to the whole is another."""
+    return before.answer is not None and look.answer is not None and not look.answer.same(before.answer)
 
 
 def _changes(before: Snapshot, after: Snapshot) -> dict[str, list[Any]]:

@@ -1,5 +1,7 @@
 """Tasks under approval that are read by themselves, whatever a feed says of them: by cadence, those that wait longest first (B5).
 
+Where the feed shows a task, a glance is enough: at what may happen to it without moving it there.
+
 Of an account whose whole feed is watched: all of them where a response may leave the feed as it is, else those that the feed does not show
 at all. A task is claimed by moving its `look_at`, so that no two processes read it for this at the same time.
 """
@@ -13,6 +15,9 @@ from worker.core.task import Snapshot
 from worker.flows import Account, Runtime
 from worker.flows.read import Seen, read
 
+WHOLE = 0.2
+"""Of the glances at what a feed shows, so many are looks at the whole all the same: that an item was voided, no feed tells (Autodesk)."""
+
 
 def sweep(rt: Runtime, account: Account, room: int, end: float, *, silent: bool) -> bool:
     """Read what is due until *end*, up to *room* at a time; returns whether all of it was."""
@@ -22,7 +27,9 @@ def sweep(rt: Runtime, account: Account, room: int, end: float, *, silent: bool)
     realm = account.connector.realm
     while True:
         looks = rt.ledger.tasks.claim(realm, account.name, room, account.rules.lease, silent=silent)
-        seen = read(rt, account, [look.task for look in looks], end) if looks else []
+        glances = [look.task for look in looks if look.listed and rt.dice() >= WHOLE]
+        whole = [look.task for look in looks if look.task not in glances]
+        seen = [*read(rt, account, whole, end), *read(rt, account, glances, end, glance=True)]
         rest(rt, account, feed.interval, seen)
         read_by_now = {task for task, _ in seen}
         rt.ledger.tasks.looked(realm, {look.task: look.at for look in looks if look.task not in read_by_now})

@@ -14,10 +14,11 @@ from worker.ledger.rows import Key
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A task that is to be read by itself, and since when."""
+    """A task that is to be read by itself, and since when. `listed`: a feed shows it."""
 
     task: str
     at: float
+    listed: bool = False
 
 
 class Tasks:
@@ -131,8 +132,8 @@ class Tasks:
 
         def work(c: Connection) -> list[Look]:
             now = self._db.now(c)
-            due = sa.select(t.c.task, t.c.look_at).where(*where, t.c.look_at <= now).order_by(t.c.look_at).limit(limit)
-            found = [Look(r.task, r.look_at) for r in c.execute(self._db.locked(due, skip=True))]
+            due = sa.select(t.c.task, t.c.look_at, t.c.listed).where(*where, t.c.look_at <= now).order_by(t.c.look_at).limit(limit)
+            found = [Look(r.task, r.look_at, bool(r.listed)) for r in c.execute(self._db.locked(due, skip=True))]
             mine = self._db.one_of(t.c.task, [look.task for look in found])
             c.execute(sa.update(t).where(t.c.realm == realm, mine).values(look_at=now + lease))
             return found

@@ -218,6 +218,34 @@ class Autodesk:
         whole = yield from self._whole(task)
         return whole.look if isinstance(whole, Whole) else whole
 
+    @property
+    def glance_costs(self) -> int:
+        """GET steps."""
+        return 1
+
+    def glance(self, known: Snapshot) -> Flow[Read]:
+        """The steps alone: what else there is to an item moves its `updatedAt`, and the feed shows that.
+
+        Steps of another round beside the item of this one would be a look that nobody could have had. So the item is read, too, where a
+        step that had begun has begun anew, or has not begun any more, or where the steps themselves are others.
+        """
+        rows = yield from self._rows(self._item(known.task) + "/steps")
+        if isinstance(rows, Gone | Unknown):
+            return rows
+        try:
+            found = _in_order(rows)
+            replies: Replies | Unknown = {}
+            if named := _named({}, found):
+                replies = yield from self._replies(named)
+            if isinstance(replies, Unknown):
+                return replies
+            steps = tuple(self._step(s, known.task, replies) for s in found)
+        except ValueError as exc:
+            return _unreadable(exc)
+        if not _goes_on(known.steps, steps):
+            return (yield from self.read(known.task))
+        return replace(known, steps=steps, date=self.memory.date)
+
     def look(self, order: Order) -> Flow[Read]:
         """Look at the order's item as whoever is to act, and say in `offer` what the upstream would take from them.
 
@@ -592,6 +620,14 @@ def _named(item: Mapping[str, Any], steps: Iterable[Mapping[str, Any]]) -> froze
     """The ids of all responses in an item."""
     named = [item.get("responseId"), *(t.get("responseId") for s in steps for t in _tasks(s))]
     return frozenset(name for name in named if isinstance(name, str))
+
+
+def _goes_on(known: Sequence[Step], steps: Sequence[Step]) -> bool:
+    """Whether *steps* can be of the round that *known* are of: the same parts, and what had begun then began when it did."""
+    if [[p.id for p in s.parts] for s in known] != [[p.id for p in s.parts] for s in steps]:
+        return False
+    held, shown = ([at for s in steps_ for at in (s.started, *(p.started for p in s.parts))] for steps_ in (known, steps))
+    return all(was is None or near(was, now, SAME_MODIFIED) for was, now in zip(held, shown, strict=True))
 
 
 def _reply(id_: str, row: Mapping[str, Any]) -> Reply:

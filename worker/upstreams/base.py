@@ -181,6 +181,15 @@ class Connector(Protocol):
         """Look at one task."""
         ...
 
+    @property
+    def glance_costs(self) -> int:
+        """Requests that one glance takes, as a rule: what it takes more is owed."""
+        ...
+
+    def glance(self, known: Snapshot) -> Flow[Read]:
+        """Look at a task that a feed shows, for what the feed may not. *known*: as it was seen last; the rest stays as there."""
+        ...
+
     def look(self, order: Order) -> Flow[Read]:
         """Look at the order's task as the one who is to act: what is offered to them stands in the snapshot's `offer`."""
         ...
