@@ -217,7 +217,6 @@ deliveries = sa.Table(
     sa.Index("ix_deliveries_due", "sink", "next_at", sqlite_where=sa.text("state = 'due'"), postgresql_where=sa.text("state = 'due'")),
     sa.Index(
         "ix_deliveries_task",
-        "sink",
         "realm",
         "task",
         "position",
@@ -225,7 +224,12 @@ deliveries = sa.Table(
         postgresql_where=sa.text("state = 'due'"),
     ),
     sa.Index(
-        "ix_deliveries_dead", "sink", "realm", "task", sqlite_where=sa.text("state = 'dead'"), postgresql_where=sa.text("state = 'dead'")
+        "ix_deliveries_dead",
+        "realm",
+        "task",
+        "position",
+        sqlite_where=sa.text("state = 'dead'"),
+        postgresql_where=sa.text("state = 'dead'"),
     ),
 )
 

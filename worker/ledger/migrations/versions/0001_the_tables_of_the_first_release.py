@@ -194,7 +194,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_deliveries_dead",
         "deliveries",
-        ["sink", "realm", "task"],
+        ["realm", "task", "position"],
         unique=False,
         sqlite_where=sa.text("state = 'dead'"),
         postgresql_where=sa.text("state = 'dead'"),
@@ -210,7 +210,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_deliveries_task",
         "deliveries",
-        ["sink", "realm", "task", "position"],
+        ["realm", "task", "position"],
         unique=False,
         sqlite_where=sa.text("state = 'due'"),
         postgresql_where=sa.text("state = 'due'"),
