@@ -188,6 +188,18 @@ AGAIN_BEGUN = item(review(1, "a", started=20, modified=20), NEXT, at=20, begun=2
     ("expected", "what", "before", "after"),
     [
         ("response.recorded step.completed step.opened", "a step on", FRESH, SECOND),
+        (
+            "response.recorded step.completed step.opened",
+            "a step on, whose due date came with it",
+            FRESH,
+            replace(SECOND, steps=(CLOSED, replace(SECOND.steps[1], due=NOW + 86_400))),
+        ),
+        (
+            "task.changed",
+            "a due date that moved while its step was under way",
+            replace(SECOND, steps=(CLOSED, replace(SECOND.steps[1], due=NOW + 86_400))),
+            replace(SECOND, steps=(CLOSED, replace(SECOND.steps[1], due=NOW + 86_401))),
+        ),
         ("response.recorded step.completed", "the moment between two steps", FRESH, item(CLOSED, NEXT, at=5, begun=0)),
         ("step.opened", "the moment after it", item(CLOSED, NEXT, at=5, begun=0), SECOND),
         (

@@ -86,17 +86,28 @@ def _closed_again(before: Snapshot, look: Snapshot) -> bool:
 
 
 def _changes(before: Snapshot, after: Snapshot) -> dict[str, list[Any]]:
-    """What changed that is neither a response nor progress: name -> [before, after]."""
-    # While parts are awaited, who is to act follows from them: each response would be told as a change, too.
-    follows = before.awaiting and after.awaiting and any(s.parts for s in after.steps)
+    """What changed that is neither a response nor progress, nor follows from them: name -> [before, after]."""
+    was = _gone_on(before, after)
     pairs: Iterable[tuple[str, Any, Any]] = (
-        ("title", before.title, after.title),
-        ("status", before.status, after.status),
-        ("due", before.due, after.due),
-        ("assignees", sorted(before.assignees), sorted(before.assignees if follows else after.assignees)),
-        ("steps", _plan(before), _plan(after)),
+        ("title", was.title, after.title),
+        ("status", was.status, after.status),
+        ("due", was.due, after.due),
+        ("assignees", sorted(was.assignees), sorted(after.assignees)),
+        ("steps", _plan(was), _plan(after)),
     )
     return {name: [b, a] for name, b, a in pairs if b != a}
+
+
+def _gone_on(before: Snapshot, after: Snapshot) -> Snapshot:
+    """*before* with what follows from the progress since. While parts are awaited, who is to act follows from them; and the due date of a
+    step comes with its beginning, and is in `step.opened`. Else each response and each step of Autodesk would be told as a change, too.
+    """
+    follows = before.awaiting and after.awaiting and any(s.parts for s in after.steps)
+    dated = tuple(
+        s if then.started is None or near(then.started, s.started, SAME_MODIFIED) else replace(s, due=then.due)
+        for s, then in zip(before.steps, after.steps, strict=False)
+    )
+    return replace(before, assignees=after.assignees if follows else before.assignees, steps=dated + before.steps[len(dated) :])
 
 
 def _plan(snapshot: Snapshot) -> list[dict[str, Any]]:
