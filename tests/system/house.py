@@ -31,6 +31,13 @@ JANE, BOB = "jane", "bob"
 DEADLINE, LEASE, CUTOFF, SLACK = 2.0, 3.0, 2.0, 3.0
 QUIET = LEASE + CUTOFF + SLACK
 """Seconds after which nothing that was sent can take effect any more."""
+TIMES = {
+    "REQUEST_DEADLINE": f"{DEADLINE:g}s",
+    "LEASE": f"{LEASE:g}s",
+    "UPSTREAM_CUTOFF": f"{CUTOFF:g}s",
+    "SLACK": f"{SLACK:g}s",
+}
+"""The same for every account of a house."""
 LOST = (OSError, AMQPError, OperationalError, RedisError)
 
 
@@ -133,10 +140,7 @@ class House:
         account = {
             "KIND": "workiva",
             "BASE_URL": upstream,
-            "REQUEST_DEADLINE": f"{DEADLINE:g}s",
-            "LEASE": f"{LEASE:g}s",
-            "UPSTREAM_CUTOFF": f"{CUTOFF:g}s",
-            "SLACK": f"{SLACK:g}s",
+            **TIMES,
             "GRANTS__JANE__CLIENT_ID": f"sandbox:{JANE}",
             "GRANTS__JANE__CLIENT_SECRET": "sandbox",
             "GRANTS__JANE__ACTS_AS": JANE,
