@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -47,6 +47,12 @@ class House:
     kind = "workiva"
     reads = 1
     """Requests of one look."""
+    whole: ClassVar = {"action": "restart"}
+    """A decision about no step."""
+
+    def people(self, task):
+        """Who is asked, step by step, as a person is told."""
+        return [f"{', '.join(step['participants'])} (one)" for step in self.sandbox.truth(task)["steps"]]
 
     def connector(self):
         return Workiva(self.sandbox.workiva_url, self.version, {name: Grant(f"sandbox:{name}", "sandbox") for name in PEOPLE})
@@ -150,6 +156,7 @@ class AutodeskHouse(House):
 
     kind = "autodesk"
     reads = 2
+    whole: ClassVar = {"action": "transition", "state": "sbc-2"}
 
     def __post_init__(self):
         House.__post_init__(self)
@@ -167,6 +174,10 @@ class AutodeskHouse(House):
 
     def task(self, *steps, **spec):
         return self.sandbox.item(steps=[[user] for user in steps], **spec)["id"]
+
+    def people(self, task):
+        refs = [[(f"{task}/{s['id']}/{t['id']}", t["assignedTo"]) for t in s["tasks"]] for s in self.sandbox.truth(task)["steps"]]
+        return [f"{', '.join(f'{user} {ref}' for ref, user in parts)} (parts)" for parts in refs]
 
     def effects(self, task):
         replies = self.sandbox.sandbox.project.replies

@@ -2,11 +2,20 @@
 
 import pytest
 
+from tests.flows.house import UPSTREAMS
 from worker.core.pins import pin_of
 from worker.core.task import Snapshot, Step
 from worker.flows.accept import Accepted, Conflict, Existing, Rejected
 
-TWO = "say pin or step: the task has 2 steps. step 1: jane (one) ACTIVE; step 2: bob (one)"
+pytestmark = pytest.mark.parametrize("upstream", UPSTREAMS)
+
+ACTIONS = {"workiva": "approve, cancel, reject, restart, skip, submit", "autodesk": "approve, close, reject, transition"}
+
+
+def unclear(house, task, says="say pin or step: the task has 2 steps"):
+    """Why a command for a task of two steps says too little."""
+    first, second = house.people(task)
+    return f"{says}. step 1: {first} ACTIVE; step 2: {second}"
 
 
 def pin(house, task, step=1):
@@ -20,12 +29,12 @@ def pin(house, task, step=1):
         ({"account": "tower"}, "unknown account 'tower': the settings have finance"),
         ({"grant": "mallory"}, "unknown grant 'mallory': account finance has bob, jane"),
         ({"grant": ""}, "say which grant with `as`: account finance has bob, jane"),
-        ({"action": "close"}, "unknown action 'close': workiva has approve, cancel, reject, restart, skip, submit"),
+        ({"action": "nod"}, "unknown action 'nod': {kind} has {actions}"),
         ({"pin": "nonsense"}, "pin: not a pin: copy it whole from an event or from `approvals task show`"),
     ],
 )
 def test_what_is_wrong_is_told(house, wrong, reason):
-    assert house.accept(house.command("T", **wrong)) == [Rejected(reason)]
+    assert house.accept(house.command("T", **wrong)) == [Rejected(reason.format(kind=house.kind, actions=ACTIONS[house.kind]))]
     assert (house.rung, house.requests()) == ([], {})
 
 
@@ -68,10 +77,11 @@ class TestWithoutPinOrStep:
     def test_a_task_of_one_step_is_clear(self, house):
         [out] = house.accept(house.command(house.task("jane")))
         assert isinstance(out, Accepted)
-        assert house.requests() == {"read": 1}
+        assert house.requests() == {"read": house.reads}
 
     def test_a_task_of_two_is_refused_and_the_steps_are_listed(self, house):
-        assert house.accept(house.command(house.task("jane", "bob"))) == [Rejected(TWO)]
+        task = house.task("jane", "bob")
+        assert house.accept(house.command(task)) == [Rejected(unclear(house, task))]
 
     def test_what_the_ledger_knows_is_not_asked_again(self, house):
         one, two = house.task("jane"), house.task("jane", "bob")
@@ -79,8 +89,8 @@ class TestWithoutPinOrStep:
             house.ledger.watches.add("finance", task, 60.0)
         house.poll()
         before = house.requests()
-        [clear, unclear] = house.accept(house.command(one), house.command(two))
-        assert (type(clear), unclear, house.requests()) == (Accepted, Rejected(TWO), before)
+        out = house.accept(house.command(one), house.command(two))
+        assert ([type(out[0]), out[1]], house.requests()) == ([Accepted, Rejected(unclear(house, two))], before)
 
     def test_where_nobody_can_tell_the_first_look_will(self, house):
         task = house.task("jane", "bob")
@@ -89,10 +99,8 @@ class TestWithoutPinOrStep:
         assert isinstance(out, Accepted)
         house.submit()
         found = house.found(out.id)
-        assert (found.state, found.reason) == (
-            "refused",
-            TWO.replace("say pin or step: the task has 2 steps", found.reason.partition(". ")[0]),
-        )
+        says = "the task has 2 steps: say which one with `pin` or `step`"
+        assert (found.state, found.reason) == ("refused", unclear(house, task, says))
         assert house.effects(task) == []
 
     def test_a_repeat_is_the_one_that_stands_whatever_the_task_looks_like_now(self, house):
@@ -104,7 +112,7 @@ class TestWithoutPinOrStep:
         assert (type(again), again.id, house.requests()) == (Existing, first.id, before)
 
     def test_one_unclear_command_holds_back_none_of_its_batch(self, house):
-        out = house.accept(house.command("T", step=1), house.command(house.task("jane", "bob")), house.command("V", action="restart"))
+        out = house.accept(house.command("T", step=1), house.command(house.task("jane", "bob")), house.command("V", **house.whole))
         assert [type(o) for o in out] == [Accepted, Rejected, Accepted]
 
     def test_of_one_key_the_first_wins_also_where_it_is_the_unclear_one(self, house):
