@@ -2,6 +2,7 @@
 
     python -m tests.faults [--submissions 1000] [--seed N] [--when-exposed once|resend|both] [--late] [--budget SECONDS]
                            [--upstream workiva|autodesk] [--api-version 2026-01-01|2022-01-01] [--broker rabbitmq|redis | --embedded]
+    python -m tests.faults --watched [--submissions N, of tasks] [--seed N] [--budget SECONDS]   see watched.py
     python -m tests.faults --matrix …       each upstream and version on each of the three, one after another, and one table at the end
 
 A submission's effects are known by its comment, which nobody else uses. The simulated upstream writes behind each comment which attempt
@@ -16,13 +17,10 @@ and slack: then wrong effects are no violation, but untold ones are.
 """
 
 import argparse
-import asyncio
 import base64
 import json
 import logging
-import os
 import random
-import sys
 import tempfile
 import threading
 import time
@@ -40,8 +38,10 @@ import structlog
 from kombu import Connection, Exchange, Queue
 
 from tests import servers
+from tests.faults import watched
+from tests.faults.stage import BROKERS, Chaos, Upstream, running_upstream, start, upstream
 from tests.faults.storms import STALE, AutodeskStorm, Plan, Storm, WorkivaStorm, drawn
-from tests.system.house import CUTOFF, LOST, ROOT, SLACK, House, Listener, Process, listening, queue_there, until
+from tests.system.house import CUTOFF, LOST, SLACK, House, Listener, listening, queue_there, until
 from worker import bootstrap
 from worker.core.command import Command
 from worker.core.submission import OPEN, NotNow
@@ -51,84 +51,17 @@ from worker.flows.emit import emit
 from worker.flows.resolve import resolve
 from worker.flows.submit import submit
 from worker.ledger import Ledger
-from worker.sandbox.control import Sandbox
-from worker.sandbox.exchange import Request
-from worker.sandbox.faults import Delivery, Faulty, Script
-from worker.sandbox.server import new_event_loop, serve
 from worker.settings import load
 from worker.upstreams.workiva import VERSIONS
+
+PROCESSES = ("worker1", "worker1", "worker2", "worker2", "worker2", "intake")
+EMBEDDED = ("up",)
+"""Whom to kill, by so many of so many."""
 
 ENOUGH = 0.95
 """Of the submissions that are not exposed and whose task no person touched, so many must be applied."""
 
-UPSTREAM_CUT = 1.8
-"""Seconds after which the simulated upstream answers 504: before our deadline, so that we hear it."""
-
-
-# --- the upstream, a process of its own ---------------------------------------------------------------------------------------------------
-
-
-class Door(Faulty):
-    """Writes behind the comment of each decision which attempt this is, and when its task was read last: `key [mark] #2@1790000000.123`.
-
-    What is answered 401 or 429 did not count: it is proven to be without effect, so that the next one is a first attempt again.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._attempts: Counter[str] = Counter()
-        self._read: dict[str, float] = {}
-
-    def __call__(self, request: Request) -> Delivery:
-        route, task = self.upstream.route(request), (self.upstream.task_of(request) or "").partition("/")[0]
-        if route == "read":
-            self._read[task] = self.upstream.now()
-        if route != "act":
-            return super().__call__(request)
-        comment = ""
-        with suppress(ValueError, AttributeError):
-            body = json.loads(request.body)
-            name = "responseComment" if "responseComment" in body else "comment"
-            comment = body.get(name) or ""
-            body[name] = f"{comment} #{self._attempts[comment] + 1}@{self._read.get(task, 0.0):.3f}"
-            request = replace(request, body=json.dumps(body).encode())
-        delivery = super().__call__(request)
-        if delivery.how != "answer" or delivery.response is None or delivery.response.status not in {401, 429}:
-            self._attempts[comment] += 1
-        return delivery
-
-
-def upstream(seed: int, file: Path) -> None:
-    """Serve until killed; the address goes to *file*."""
-    sandbox = Sandbox(script=Script(random.Random(seed)))
-    for each in (sandbox.workiva, sandbox.autodesk):
-        sandbox.upstreams[each.prefix] = Door(each, sandbox.script, cutoff=UPSTREAM_CUT)
-
-    def ready(url: str) -> None:
-        file.with_suffix(".new").write_text(url)
-        file.with_suffix(".new").rename(file)
-
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(serve(port=0, sandbox=sandbox, latency=0.02, ready=ready))
-
-
 # --- the run ------------------------------------------------------------------------------------------------------------------------------
-
-
-class Upstream:
-    """The control API of the upstream's process."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def __call__(self, method: str, path: str, body: Any = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"{self.url}/_control{path}", data=data, method=method, headers={"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            text = answer.read()
-        return json.loads(text) if text else None
 
 
 class Operator:
@@ -151,69 +84,6 @@ class Operator:
         """Go home."""
         self._over.set()
         self._thread.join(10)
-
-
-class Chaos:
-    """Kills a process every few seconds and restarts the broker after five and then every twenty, whatever they are doing. *boot*: seconds
-    that a start takes here: where it is slow, those who are killed need longer between, or nothing is ever at work.
-
-    Redis is killed every other time: it has written down what it confirmed. A RabbitMQ is asked to end.
-    """
-
-    def __init__(self, house: House, dice: random.Random, broker: Any, boot: float, *, embedded: bool) -> None:
-        self._house, self._dice, self._broker, self._embedded = house, dice, broker, embedded
-        self._slow = max(1.0, boot / 3.0)
-        self.kills: Counter[str] = Counter()
-        self.restarts = 0
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._kill, daemon=True)]
-        if broker is not None:
-            self._threads.append(threading.Thread(target=self._restart, daemon=True))
-        for thread in self._threads:
-            thread.start()
-
-    def _kill(self) -> None:
-        while not self._over.wait(self._dice.uniform(4, 7) * self._slow):
-            name = "up" if self._embedded else self._dice.choice(("worker1", "worker1", "worker2", "worker2", "worker2", "intake"))
-            self._house[name].kill()
-            self.kills[name] += 1
-            start(self._house, name)
-
-    def _restart(self) -> None:
-        while not self._over.wait((20 if self.restarts else 5) * self._slow):
-            if isinstance(self._broker, servers.PrivateRedis) and self.restarts % 2:
-                self._broker.kill()
-                self._broker.start()
-            else:
-                self._broker.restart()
-            self.restarts += 1
-
-    def close(self) -> None:
-        """No more. Whatever is being restarted is up when this returns."""
-        self._over.set()
-        for thread in self._threads:
-            thread.join(90)
-
-
-def start(house: House, name: str) -> None:
-    """Start a process of the run by its name."""
-    if name == "up":
-        house.run(name, [sys.executable, "-c", "from worker.settings import load; from worker.up import up; raise SystemExit(up(load()))"])
-    else:
-        house.start(name.rstrip("12"), name)
-
-
-@contextmanager
-def running_upstream(folder: Path, seed: int) -> Iterator[Upstream]:
-    """The upstream's process."""
-    file = folder / "upstream.url"
-    command = [sys.executable, "-m", "tests.faults", "--serve", str(file), "--seed", str(seed)]
-    process = Process("upstream", command, folder, {**os.environ, "PYTHONPATH": str(ROOT)})
-    try:
-        until(file.exists, 30, "the upstream")
-        yield Upstream(file.read_text())
-    finally:
-        process.kill()
 
 
 def publish(house: House, rt: Runtime, plans: list[Plan], *, embedded: bool, stop_at: float) -> None:
@@ -251,9 +121,6 @@ class Box:
     def close(self) -> None:
         """Leave it as it is: the server goes with the run."""
         self._redis.close()
-
-
-BROKERS = {"rabbitmq": servers.private_rabbitmq, "redis": servers.private_redis}
 
 
 def run(args: argparse.Namespace) -> "Verdict":
@@ -299,7 +166,7 @@ def run(args: argparse.Namespace) -> "Verdict":
             if at == 0:
                 until(lambda: _open_count(rt) == 0 and _count(rt) == size, 60, "the first, clean ones")
                 boot = boot if told else time.monotonic() - starts
-                chaos = Chaos(house, random.Random(args.seed), broker, boot, embedded=args.embedded)
+                chaos = Chaos(house, random.Random(args.seed), broker, boot, EMBEDDED if args.embedded else PROCESSES)
             time.sleep(min(1.6, len(plans) / 50 * 0.08))
         # The tail goes on under fire until a twentieth is left; then the parts may get up again and finish.
         _wait(lambda: _count(rt) == len(plans) and _open_count(rt) <= len(plans) // 20, end - 45)
@@ -565,11 +432,16 @@ def main() -> int:
     parser.add_argument("--broker", choices=tuple(BROKERS), default="rabbitmq", help="with PostgreSQL")
     parser.add_argument("--embedded", action="store_true", help="one process, SQLite, the in-process broker")
     parser.add_argument("--matrix", action="store_true", help="each upstream and version on each broker and embedded, and a table")
+    parser.add_argument(
+        "--watched", action="store_true", help="people act, on so many tasks, and every event has to come; RabbitMQ + PostgreSQL"
+    )
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.serve:
         upstream(args.seed, args.serve)
         return 0
+    if args.watched:
+        return watched.run(args)
     return matrix(args) if args.matrix else int(bool(run(args).broken))
 
 
