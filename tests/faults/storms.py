@@ -242,7 +242,7 @@ class AutodeskStorm:
             values = {"KIND": "autodesk", "BASE_URL": f"{url}/autodesk", "PROJECT_ID": PROJECT, "WHEN_EXPOSED": rule}
             for n in range(self.each):
                 user = f"{who}{n}"
-                grant = {"CLIENT_ID": f"sandbox:{user}", "CLIENT_SECRET": "sandbox", "ACTS_AS": user}
+                grant = {"CLIENT_ID": f"app-{user}", "CLIENT_SECRET": "sandbox", "ACTS_AS": user}
                 if rule == "resend":
                     grant |= {"FLOW": "service_account", "SERVICE_ACCOUNT_ID": user, "KEY_ID": "k", "PRIVATE_KEY_FILE": str(key)}
                 values |= {f"GRANTS__{user.upper()}__{key_}": value for key_, value in grant.items()}
@@ -254,9 +254,10 @@ class AutodeskStorm:
         public = self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
         world("POST", "/assumptions", {"second_close": "replaces"})
         world("POST", "/tokens", {"expires_in": 20})
-        for n in range(self.each):
-            user = f"{self.accounts['resend'][1]}{n}"
-            world("POST", "/autodesk/accounts", {"id": user, "client_id": f"sandbox:{user}", "keys": {"k": public}})
+        for _, who in self.accounts.values():
+            for user in (f"{who}{n}" for n in range(self.each)):
+                world("POST", "/clients", {"client_id": f"app-{user}", "client_secret": "sandbox", "user": user})
+                world("POST", "/autodesk/accounts", {"id": user, "client_id": f"app-{user}", "keys": {"k": public}})
         self.tend(world, rt)
 
     def make(self, world: Control, plan: Plan) -> None:
@@ -279,7 +280,7 @@ class AutodeskStorm:
             renewal = account.connector.renewal(grant) if account else None
             row = kept.get(renewal.name) if renewal else None
             if account and (row is None or row.state == "degraded"):
-                given = world("POST", "/autodesk/grants", {"client_id": f"sandbox:{grant}", "user": grant})
+                given = world("POST", "/autodesk/grants", {"client_id": f"app-{grant}", "user": grant})
                 store(rt, account, grant, Renewed(given["access_token"], given["expires_in"], given["refresh_token"], 15 * 86_400.0))
 
     def rounds(self, world: Control) -> dict[str, int]:
