@@ -4,8 +4,11 @@ import json
 import shlex
 
 import pytest
+from click.testing import CliRunner
 
 from tests.cli.conftest import ARCHITECT, BOB, ENGINEER, JANE
+from worker.cli import cli
+from worker.core.renewal import AFRESH
 from worker.sandbox.project import AUTODESK_USER
 
 
@@ -184,3 +187,14 @@ def test_a_workiva_task_is_shown_as_before(desk):
     told = desk("task", "show", desk.task(JANE, BOB), "--account", "finance").stdout
     assert f"step 1 ACTIVE, any one of: {JANE} (grant jane)" in told
     assert f"step 2 not active, any one of: {BOB} (grant bob)" in told
+
+
+def test_a_stored_token_that_the_upstream_ended_is_renewed_and_the_question_asked_again(terminal):
+    """Each command is a process of its own: no turn comes after it. A minute after its renewal a token that is refused is renewed again."""
+    terminal.login()
+    item = terminal.sandbox.item(steps=[[AUTODESK_USER]])
+    terminal.lapse(days=2 * AFRESH / 86_400)
+    terminal.sandbox.control("POST", "/tokens", {"expire": True})
+    listed = CliRunner().invoke(cli, ["--config", str(terminal.config), "task", "list", "--account", "tower", "--json"])
+    assert [json.loads(line)["task"] for line in listed.stdout.splitlines()] == [item["id"]], listed.stderr
+    assert [grant["renewed"] for grant in terminal.sandbox.control("GET", "/autodesk/grants")] == [1]

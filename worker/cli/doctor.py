@@ -291,14 +291,14 @@ def _grant(rt: "Runtime", account: "Account", grant: str, known: str) -> Finding
         todo = "check client_id and client_secret" if got.status in (400, 401, 403) else "check base_url, network and proxy"
         return Finding(check, "FAIL", f"no token: {got}", todo)
     assert isinstance(got, Token)
-    me = paid(rt, account, grant, account.connector.whoami())
+    me = paid(rt, account, grant, account.connector.whoami)
     if isinstance(me, Unknown):
         todo = "check project_id; is the user a member of the project, and has its account let the app in?"
         return Finding(check, "FAIL", f"token good, but it does not show whose it is: {me.fact}", todo)
     if me is not None and me != acts_as:
         return Finding(check, "FAIL", f"it acts as {me}, not as {acts_as}", f"set acts_as to {me}, or let {acts_as} consent")
     now, dates = rt.ledger.queries.now(), list[float]()
-    page = paid(rt, account, grant, _dated(account.connector.changes(now, None), dates))
+    page = paid(rt, account, grant, lambda: _dated(account.connector.changes(now, None), dates))
     if isinstance(page, Unknown):
         return Finding(check, "FAIL", f"token good, but tasks cannot be read: {page.fact}", "give the grant the right to read tasks")
     if known == "stopped":

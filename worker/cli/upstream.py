@@ -1,6 +1,7 @@
 """Questions to an upstream, asked for a person: read-only, through the connector and the engine."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from worker.cli.session import NOT_FOUND, Failure
@@ -22,22 +23,44 @@ def asked(rt: "Runtime", flow: Any, credentials: Any, deadline: float) -> Any:
         return bag.take()[0][1]
 
 
-def paid(rt: "Runtime", account: "Account", grant: str, flow: Any) -> Any:
-    """What *flow* returns, asked as *grant*. It is paid for by the account's budget, into the red if need be: a person does not wait."""
-    from worker.flows.budget import metered, settle_up
+def paid(rt: "Runtime", account: "Account", grant: str, ask: Callable[[], Any]) -> Any:
+    """What the flow that *ask* makes returns, asked as *grant*. See `_answers`."""
+    return _answers(rt, account, {"": (grant, ask)})[""]
 
-    answer = asked(rt, metered(rt, account, grant, flow, 0), account.connector.credentials(grant), account.rules.deadline)
+
+def _answers(rt: "Runtime", account: "Account", asks: Mapping[str, tuple[str, Callable[[], Any]]]) -> dict[str, Any]:
+    """What each flow returns, all at once: *asks* says for each as which grant. They are paid for by the account's budget, into the red if
+    need be: a person does not wait.
+
+    A stored token that was refused is renewed, and whatever was asked with it is asked once more: there is no next turn here.
+    """
+    from worker.core.outcomes import Unknown
+    from worker.engine import Errand
+    from worker.flows.budget import metered, settle_up
+    from worker.flows.tokens import ready
+
+    found: dict[str, Any] = {}
+    left = asks
+    for _ in range(2):
+        ready(rt, account, {grant for grant, _ in left.values()})
+        with rt.engine.bag() as bag:
+            for name, (grant, ask) in left.items():
+                credentials = account.connector.credentials(grant)
+                flow = metered(rt, account, grant, ask(), 0)
+                bag.put(name, Errand(flow, credentials, account.rules.deadline, lost=Unknown, unsent=Unknown))
+            while answers := bag.take():
+                found |= answers
+        stored = {name: each for name, each in left.items() if account.connector.renewal(each[0])}
+        left = {name: each for name, each in stored.items() if isinstance(found[name], Unknown) and found[name].fact.status == 401}
+        if not left:
+            break
     settle_up(rt, account)
-    return answer
+    return found
 
 
 def look(rt: "Runtime", account: "Account", grant: str, task: str, order: "Order | None" = None) -> "Read":
     """One task, now; for *order*, with what is offered to its grant."""
-    from worker.flows.tokens import ready
-
-    ready(rt, account, [grant])
-    flow = account.connector.look(order) if order else account.connector.read(task)
-    read: Read = paid(rt, account, grant, flow)
+    read: Read = paid(rt, account, grant, lambda: account.connector.look(order) if order else account.connector.read(task))
     return read
 
 
@@ -55,34 +78,17 @@ def seen(read: "Read", task: str) -> "Snapshot":
 
 def looks(rt: "Runtime", account: "Account", readers: Mapping[str, str]) -> dict[str, "Read"]:
     """Several tasks, now, all at once: *readers* says for each as which grant."""
-    from worker.core.outcomes import Unknown
-    from worker.engine import Errand
-    from worker.flows.budget import metered, settle_up
-    from worker.flows.tokens import ready
-
-    ready(rt, account, set(readers.values()))
-    found: dict[str, Read] = {}
-    with rt.engine.bag() as bag:
-        for task, grant in readers.items():
-            credentials = account.connector.credentials(grant)
-            flow = metered(rt, account, grant, account.connector.read(task), 0)
-            bag.put(task, Errand(flow, credentials, account.rules.deadline, lost=Unknown, unsent=Unknown))
-        while answers := bag.take():
-            found |= answers
-    settle_up(rt, account)
-    return found
+    return _answers(rt, account, {task: (grant, partial(account.connector.read, task)) for task, grant in readers.items()})
 
 
 def feed(rt: "Runtime", account: "Account", grant: str) -> Iterator[tuple["Snapshot", bool]]:
     """Every task that the grant may see, in the feed's order, each once, as it was when it was read last; and whether with its steps."""
     from worker.core.outcomes import Unknown
-    from worker.flows.tokens import ready
 
-    ready(rt, account, [grant])
     cursor: str | None = None
     known: dict[str, tuple[Snapshot, bool]] = {}
     while True:
-        page = paid(rt, account, grant, account.connector.changes(None, cursor))
+        page = paid(rt, account, grant, partial(account.connector.changes, None, cursor))
         if isinstance(page, Unknown):
             raise Failure(f"the tasks could not be listed ({page.fact}). `approvals doctor` looks at address and grant")
         before = len(known)
