@@ -8,6 +8,7 @@ import structlog
 from tests.flows.house import UPSTREAMS
 from worker.core import times
 from worker.core.feed import DAY, OVERLAP
+from worker.upstreams.auth import Consented
 from worker.upstreams.workiva import PAGE, VERSIONS, Workiva
 
 FEED = ""
@@ -121,6 +122,24 @@ class TestAFeed:
         house.answers(task, "jane")
         again(house)
         assert house.told("response.") == ["response.recorded"]
+
+
+@pytest.mark.parametrize("upstream", ["autodesk"])
+def test_a_grant_without_a_token_hides_nothing_that_the_next_one_sees(house):
+    """bob comes first by name, and has not consented yet."""
+    account = house.rt.accounts["finance"]
+    bob = Consented("sandbox:bob", "sandbox", "bob", house.rt.vault)
+    connector = replace(account.connector, grants={**account.connector.grants, "bob": bob})
+    house.rt.accounts = {"finance": replace(account, connector=connector)}
+    task = house.task("jane", "bob")
+    watch(house)
+    watch(house, task)
+    house.poll()
+    assert [w.tries for w in house.ledger.watches.all()] == [0, 0]
+    house.clock.pass_(5)
+    house.answers(task, "jane")
+    again(house)
+    assert house.progress() == ["response.recorded", "step.completed", "step.opened"]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -522,6 +522,38 @@ class TestTroubleUpstream:
         assert "It was used elsewhere, or the consent was withdrawn" in site.state()
 
 
+class TestWhoLooks:
+    """The first by name whose consent stands, and after it the others."""
+
+    def order(self, rt):
+        return tokens.readers(rt, rt.accounts["tower"])
+
+    def test_one_that_is_degraded_comes_last(self, site, rt):
+        site.consent(rt, "bob")
+        assert self.order(rt) == ("bob", "jane")
+        site.clock.pass_(HOUR)
+        site.sandbox.control("POST", "/autodesk/tokens", {"forget": True})
+        site.consent(rt, "jane")
+        assert (self.order(rt), site.state("bob")[:8]) == (("jane", "bob"), "degraded")
+        site.consent(rt, "bob")
+        assert self.order(rt) == ("bob", "jane")
+
+    def test_one_whose_renewal_has_failed_once_is_waited_for(self, site, rt):
+        """So that what is seen does not change with each disturbance."""
+        site.consent(rt, "bob")
+        site.clock.pass_(HOUR)
+        site.sandbox.fault("autodesk.token", "status", status=503)
+        assert (self.order(rt), site.state("bob")) == (("bob", "jane"), "good")
+
+    def test_one_that_has_not_consented_is_passed_over(self, site, rt):
+        assert (self.order(rt), site.asked()) == (("jane", "bob"), 1)
+        assert (self.order(rt), site.asked()) == (("jane", "bob"), 1)
+
+    def test_where_none_has_a_token_the_first_says_why(self, site):
+        rt = site.process()
+        assert self.order(rt) == ("bob", "jane")
+
+
 class TestSilence:
     def test_fifteen_days_of_silence_never_come(self, site, rt):
         """The tick alone, for two months."""

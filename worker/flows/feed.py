@@ -129,22 +129,16 @@ def _until_next(rt: Runtime, watch: Watch, feed: Feed) -> float:
 
 def _page(rt: Runtime, account: Account, since: float | None, next_link: str | None, end: float) -> Page | Unknown | None:
     """One page; None where it could not be paid for in time."""
-    tokens.ready(rt, account, [_reader(account)])
-    while breaker.open_(rt, account) or not rt.ledger.budgets.take(price(account, _reader(account), 1), 1):
+    reader, *_ = tokens.readers(rt, account)
+    while breaker.open_(rt, account) or not rt.ledger.budgets.take(price(account, reader, 1), 1):
         if time.monotonic() > end or rt.stopping.wait(THRIFT):
             return None
     with rt.engine.bag() as bag:
-        flow = metered(rt, account, _reader(account), account.connector.changes(since, next_link), 1)
-        credentials = account.connector.credentials(_reader(account))
-        bag.put(None, Errand(flow, credentials, account.rules.deadline, lost=Unknown, unsent=Unknown))
+        flow = metered(rt, account, reader, account.connector.changes(since, next_link), 1)
+        bag.put(None, Errand(flow, account.connector.credentials(reader), account.rules.deadline, lost=Unknown, unsent=Unknown))
         answer: Page | Unknown = bag.take()[0][1]
-    heed(rt, account, [(_reader(account), answer)])
+    heed(rt, account, [(reader, answer)])
     return answer
-
-
-def _reader(account: Account) -> str:
-    """The grant that reads feeds: the first by name, so that all processes share its token and its visibility."""
-    return min(account.grants)
 
 
 def _take(rt: Runtime, account: Account, watch: Watch, way: Pass, page: Page, end: float) -> tuple[list[Snapshot], list[str]]:

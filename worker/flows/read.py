@@ -32,8 +32,8 @@ def read(rt: Runtime, account: Account, tasks: Sequence[str], end: float, *, gla
     """Read *tasks* one by one, as they can be paid for until *end*, and observe each; returns what was read. What one grant may not see,
     the next may: gone is what all say. *glance*: only what the feed may not show of them.
     """
-    realm = account.connector.realm
-    todo = deque((task, tuple(sorted(account.grants))) for task in tasks)
+    realm, grants = account.connector.realm, tokens.readers(rt, account)
+    todo = deque((task, grants) for task in tasks)
     costs = account.connector.glance_costs if glance else account.connector.look_costs
     versions: dict[str, int] = {}
     out: list[Seen] = []

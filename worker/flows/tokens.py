@@ -20,7 +20,7 @@ from worker.errors import SettingsError
 from worker.flows import Account, Runtime
 from worker.flows.insist import insist
 from worker.ledger.tokens import Found, Party, Settled
-from worker.upstreams.base import Renewal
+from worker.upstreams.base import Renewal, Token
 
 log = structlog.get_logger()
 
@@ -50,6 +50,17 @@ def ready(rt: Runtime, account: Account, grants: Iterable[str]) -> None:
         wanted = {name: (grant, renewal) for name, (grant, renewal) in wanted.items() if _bring(rt, account, grant, renewal)}
         if not wanted or time.monotonic() > end or rt.stopping.wait(GLANCE):
             return
+
+
+def readers(rt: Runtime, account: Account) -> tuple[str, ...]:
+    """The grants of *account* by name, in a round that begins with the first whose consent stands: who looks, and who looks next. So all
+    processes share one token and what it may see, and a grant that waits for its person hides nothing that another may see.
+
+    Raises LedgerDown.
+    """
+    names = sorted(account.grants)
+    first = next((n for n, grant in enumerate(names) if _stands(rt, account, grant)), 0)
+    return (*names[first:], *names[:first])
 
 
 def renew(rt: Runtime, _shard: str = "") -> bool:
@@ -115,6 +126,21 @@ def _bring(rt: Runtime, account: Account, grant: str, renewal: Renewal) -> bool:
         _lack(rt, account, grant, renewal, f"there is none yet: `approvals login --account {account.name} --as {grant}`")
         return False
     return _show(rt, account, grant, renewal, found) == "busy" and isinstance(rt.vault.token(renewal.name), Fact)
+
+
+def _stands(rt: Runtime, account: Account, grant: str) -> bool:
+    """Whether requests as *grant* have a token, or will have one without a person."""
+    renewal = account.connector.renewal(grant)
+    if renewal is None:
+        return True
+    ready(rt, account, [grant])
+    if isinstance(rt.vault.token(renewal.name), Token):
+        return True
+    try:
+        found = rt.ledger.tokens.find(renewal.name)
+    except SettingsError:
+        return False
+    return found is not None and found.kept.state == "good"
 
 
 def _renewed(rt: Runtime, renewal: Renewal, *, refused: int | None, idle: bool = False) -> Found:
