@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.cli.conftest import JANE
 from worker import bootstrap
+from worker.core.budget import Limit
 from worker.core.renewal import Renewed
 from worker.flows import tokens
 from worker.sandbox.project import AUTODESK_USER, PROJECT
@@ -110,6 +112,7 @@ TOWER = """
 kind = "autodesk"
 base_url = "{url}"
 project_id = "{project}"
+requests_per_minute = 10
 [accounts.tower.grants.ann]
 client_id = "sandbox"
 client_secret = "sandbox"
@@ -150,6 +153,17 @@ def test_the_report_of_a_run_over_autodesk(desk, tower):
         ledger.execute("UPDATE tokens SET access_until = 0")
     assert desk("task", "list", "--account", "tower").stderr == "", "the worker renews with it"
     assert desk.sandbox.control("GET", "/autodesk/grants")[0]["renewed"] == 3
+
+
+def test_what_a_run_asks_is_paid_for(desk, tower):
+    """By app and user, into the red: it does not wait, but whoever comes after it does. Two requests bring a token that is no grant's."""
+    began = time.time()
+    assert desk(*tower).exit_code == 0
+    stats = desk.sandbox.control("GET", "/stats")["requests"]
+    asked = sum(stats[f"autodesk.{route}"] for route in ("list", "read", "catalogue", "me"))
+    with closing(sqlite3.connect(desk.config.parent / "ledger.db")) as ledger:
+        paid = [(full_at - began) * Limit(10).ceiling for (full_at,) in ledger.execute("SELECT full_at FROM budgets")]
+    assert [asked - 2 <= each for each in paid] == [True, True], (asked, paid)
 
 
 def test_tokens_are_not_renewed_as_soon_as_they_are_new(desk, tower):

@@ -111,7 +111,7 @@ class OfAutodesk(Bench):
     def item(self, steps: Any, **spec: Any) -> str:
         return str(self.sandbox.item(steps=steps, **spec)["id"])
 
-    def ready(self, grant: str) -> None:
+    def ready(self, grant: str, _requests: int) -> None:
         """What `flows.tokens.ready` does with a ledger: a token is there, and a good one."""
         renewal = self.wire.connector.renewal(grant)
         assert renewal is not None

@@ -72,6 +72,7 @@ def _trial(
     rt: "Runtime", acc: "Account", task: str, grants: list[str], *, process_made: bool, usable: tuple[str, ...], risk: bool
 ) -> "Trial":
     from worker.flows import tokens
+    from worker.flows.budget import price
     from worker.upstreams.autodesk import Autodesk
     from worker.upstreams.workiva import Workiva
     from worker.verify.asking import Person
@@ -81,8 +82,10 @@ def _trial(
 
     people = tuple(Person(each, acc.grants[each]) for each in dict.fromkeys(grants))
 
-    def ready(grant: str) -> None:
+    def ready(grant: str, requests: int) -> None:
         tokens.ready(rt, acc, [grant])
+        # Into the red if need be: whoever verifies waits for nobody, and the workers send that much less after it.
+        rt.ledger.budgets.spend(price(acc, grant, requests))
 
     def spend(grant: str, use: "Callable[[str], Answer]") -> bool:
         return tokens.spend(rt, acc, grant, use)
@@ -95,7 +98,7 @@ def _trial(
         case Workiva() as connector:
             if usable or risk:
                 raise Failure(f"account {acc.name} is of kind {acc.kind}: --use and --risk-grant are for autodesk", USAGE)
-            return OfWorkiva(Wire(rt.engine, connector, acc.rules.deadline), people, named[0], process_made=process_made)
+            return OfWorkiva(Wire(rt.engine, connector, acc.rules.deadline, ready=ready), people, named[0], process_made=process_made)
         case Autodesk() as connector:
             if process_made:
                 raise Failure(f"account {acc.name} is of kind {acc.kind}: --process-made is for workiva", USAGE)

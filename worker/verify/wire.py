@@ -19,12 +19,14 @@ LARGE_DEADLINE: Final = 120.0
 """Seconds for a body of ten megabytes, or one that is sent slowly."""
 
 
-def _nothing(grant: str) -> None:
-    """The engine sees to the tokens of this grant itself."""
+def _nothing(grant: str, requests: int) -> None:
+    """Nobody counts, and the engine sees to the tokens of this grant itself."""
 
 
 class Wire:
-    """The way to one account's upstream. `wait` lets seconds pass; `ready` sees to it that a grant has a token, before it is used."""
+    """The way to one account's upstream. `wait` lets seconds pass; `ready` sees to it that a grant has a token, and that so many requests
+    as it are paid for, before they leave.
+    """
 
     def __init__(
         self,
@@ -32,7 +34,7 @@ class Wire:
         connector: Workiva | Autodesk,
         deadline: float,
         wait: Callable[[float], None] = time.sleep,
-        ready: Callable[[str], None] = _nothing,
+        ready: Callable[[str, int], None] = _nothing,
     ) -> None:
         self._engine = engine
         self.connector = connector
@@ -44,15 +46,16 @@ class Wire:
     def send(self, request: httpx.Request, grant: str | None, *, patient: bool = False) -> httpx.Response | Fact:
         """One exchange. A fact: there is no answer, or no token."""
         if grant is not None:
-            self._ready(grant)
+            self._ready(grant, 1)
         return self._asked(_once(request), grant, LARGE_DEADLINE if patient else self._deadline)
 
     def burst(self, requests: Iterable[httpx.Request], grant: str) -> list[httpx.Response | Fact]:
         """Many at once."""
         answers: list[httpx.Response | Fact] = []
-        self._ready(grant)
+        together = list(requests)
+        self._ready(grant, len(together))
         with self._engine.bag() as bag:
-            for request in requests:
+            for request in together:
                 bag.put(None, self._errand(_once(request), grant, self._deadline))
             while len(bag):
                 answers += [answer for _, answer in bag.take()]
@@ -60,7 +63,7 @@ class Wire:
 
     def slowly(self, request: httpx.Request, grant: str, seconds: float) -> httpx.Response | Fact:
         """One exchange whose last byte leaves so many seconds after its head. Not through the engine, which sends a body in one piece."""
-        self._ready(grant)
+        self._ready(grant, 1)
         token = self._asked(self.connector.credentials(grant).fetch(), None, self._deadline)
         if isinstance(token, Fact):
             return token
