@@ -72,7 +72,7 @@ def test_what_was_set_aside_is_listed_shown_with_its_answer_and_sent_again(desk,
     assert (about["event"], way["state"]) == (event, "dead")
     assert [(t["status"], t["detail"], t["excerpt"]) for t in way["history"]] == [(422, "answered 422", "unknown po")]
     assert "answered 422: unknown po" in desk("event", "show", event["id"]).stdout
-    assert "erp dead" in desk("event", "list").stdout
+    assert f"erp dead, exchange due\t{event['id']}" in desk("event", "list").stdout
     receiver.answer = lambda call: FINE
     assert desk.json("sink", "replay", "erp", "--missing") == {"sink": "erp", "replayed": 1}
     let_out(desk)
@@ -91,6 +91,10 @@ def test_a_sink_is_shut_off_and_let_go_on(desk, receiver):
     assert desk.json("sink", "enable", "erp") == {"sink": "erp", "due": 1}
     let_out(desk)
     assert [c.signed_by(WHSEC)["type"] for c in receiver.calls] == ["submission.accepted"]
+    desk("sink", "disable", "erp")
+    told = desk("sink", "replay", "erp", "--since", "1h").stdout
+    assert "1 event will leave by erp again, after `approvals sink enable erp`" in told
+    assert "1 event waited" in desk("sink", "enable", "erp").stdout
 
 
 def test_a_sink_is_tried_with_an_event_that_is_in_no_ledger(desk, receiver):

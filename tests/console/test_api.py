@@ -17,6 +17,7 @@ from tests.cable import Cable
 from tests.console.conftest import OLDER, TOKEN, running
 from worker.broker import Incoming
 from worker.console.api import MOST
+from worker.ledger import Ledger
 from worker.wire import CLOUDEVENT, Door, parse
 
 SQLITE = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
@@ -93,6 +94,17 @@ def test_a_decision_about_an_item_comes_in_whole_and_is_shown_whole(console, com
 )
 def test_what_is_no_decision_of_an_item_is_refused_in_words(console, command, words):
     assert words in detail(submit(console, {"key": "sub-1", "account": "tower", **command}), 422)
+
+
+def test_a_way_out_that_is_shut_off_is_told(console, settings, ledger_url):
+    submit(console)
+    before = console.get("/api/sinks").json()
+    ledger = Ledger(ledger_url)
+    ledger.outbox.disable("exchange", "it moves")
+    ledger.close()
+    [after] = console.get("/api/sinks").json()["sinks"]
+    assert before == {"sinks": [{"name": "exchange", "state": "on", "due": 1, "delivered": 0, "unbound": 0, "dead": 0}]}
+    assert (after["state"].startswith("off since "), after["state"].endswith(": it moves")) == (True, True)
 
 
 def test_a_key_that_was_used_with_other_content_names_both(console):

@@ -4,8 +4,10 @@ import base64
 import json
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from threading import Event
 
 import pytest
 from aiohttp.abc import AbstractResolver
@@ -16,6 +18,7 @@ from worker.core.addresses import networks, refusal
 from worker.core.delivery import PROBES, Delivery, Filter, Left, Policy
 from worker.engine import Engine
 from worker.flows.emit import attempt, emit
+from worker.flows.turns import turn
 from worker.sinks.webhook import Webhook
 
 STORY = ["submission.accepted", "response.recorded", "step.completed", "step.opened", "submission.applied"]
@@ -155,6 +158,28 @@ def test_a_slow_task_holds_back_no_other_of_its_sink(house, hooked):
     assert [t.detail for t in tries(house) if t.outcome == "failed"] == ["no answer within 2 s"]
 
 
+def test_a_sink_that_stalls_holds_back_no_other(house, hooked):
+    stalls, other = hooked("erp"), hooked("crm")
+    called, on = Event(), Event()
+
+    def stall(_):
+        called.set()
+        on.wait(30)
+        return FINE
+
+    stalls.answer = stall
+    tasks = applied(house, 3)
+    with ThreadPoolExecutor() as pool:
+        stalled = pool.submit(turn, house.rt, "emit", "erp", emit)
+        try:
+            assert called.wait(30)
+            turn(house.rt, "emit", "crm", emit)
+            assert [other.told(t) for t in tasks] == [STORY] * 3
+            assert (left(house, "erp"), stalled.done()) == ({"due": 15}, False)
+        finally:
+            on.set()
+
+
 def test_a_busy_endpoint_is_left_alone_until_its_time_and_loses_nothing(house, hooked):
     receiver = hooked(room=1)
     receiver.answer = says(429, {"retry-after": "120"})
@@ -228,6 +253,12 @@ def test_an_endpoint_that_takes_nothing_is_tried_a_few_times_a_second_until_it_t
         house.clock.pass_(1)
         emit(house.rt, "erp")
     assert len(receiver.calls) == first + 3 * PROBES
+    counts = []
+    for _ in range(4):
+        house.clock.pass_(0.25)
+        emit(house.rt, "erp")
+        counts.append(len(receiver.calls) - first - 3 * PROBES)
+    assert counts == [0, 5, 5, 10]  # events that are written ring: not each of them is worth a turn
     receiver.answer = says(204)
     house.clock.pass_(1)
     emit(house.rt, "erp")
@@ -298,13 +329,17 @@ def test_an_odd_way_to_write_an_address_leads_nowhere_else(house, hooked, writte
 def test_a_name_that_resolves_differently_the_second_time_is_refused_then(house, hooked):
     """The address that is checked is the one that is connected to, at each connection anew."""
     receiver = hooked("listens")
+    receiver.answer = says(204, {"connection": "close"})
     port = receiver.url.split(":")[2].split("/")[0]
-    names = Names("127.0.0.2", "127.0.0.1")
-    hooked(url=f"http://erp.example.com:{port}/", allow=("127.0.0.2",), resolver=lambda: names)
-    first, second = (attempt(house.rt, "erp", Delivery(f"e{n}", "a.b.c", {"id": f"e{n}"})) for n in (1, 2))
-    assert "refused:" not in first.detail
-    assert second.detail == "refused: 127.0.0.1 is this machine (`allow` lists networks)"
-    assert receiver.calls == []
+    names = Names("127.0.0.1", "169.254.169.254")
+    hooked(url=f"http://erp.example.com:{port}/", resolver=lambda: names)
+    applied(house)
+    emit(house.rt, "erp")
+    assert [(t.outcome, t.status) for t in tries(house, "submission.accepted")] == [("delivered", 204)]
+    [refused] = tries(house, "response.recorded")
+    assert (refused.outcome, refused.status) == ("failed", None)
+    assert refused.detail == "refused: 169.254.169.254 is where a cloud keeps credentials (`allow` lists networks)"
+    assert len(receiver.calls) == 1
 
 
 @pytest.mark.parametrize("target", ["http://127.0.0.1:{port}/secret", "http://169.254.169.254/", "/elsewhere"])

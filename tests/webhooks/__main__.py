@@ -1,10 +1,12 @@
 """`make webhooks`: events to five endpoints, four of them sick, while the worker is killed; judged by what the endpoints saw.
 
-    python -m tests.webhooks [--events 10000] [--rate 250] [--kills 8] [--seed N] [--json]
+    python -m tests.webhooks [--events 10000] [--rate 100] [--rounds alone sick …] [--kills 8] [--seed N] [--json]
 
-Three rounds on PostgreSQL and RabbitMQ, with the lines of the Procfile: `alone` has the healthy endpoint only, `beside` has four sick ones
-beside it (500, never an answer, 429 with Retry-After, 410), `killed` has them too, and its worker is killed with SIGKILL at random moments.
-In each, every event reaches the healthy endpoint, in order for each task; the others get what their schedule says. Exit status 1 if not.
+Rounds on PostgreSQL and RabbitMQ, with the lines of the Procfile: `alone` has the healthy endpoint only, `well` four more that take all,
+`sick` four sick ones beside it (500, never an answer, 429 with Retry-After, 410); twice each, in turn, so that a machine that changes
+shows. `killed` is as `sick`, its worker is killed with SIGKILL at random moments, and the secret is rotated meanwhile. In each, every event
+reaches the healthy endpoint, in order for each task; the others get what their schedule says; every signature is good. Exit status 1 if
+not. How late the healthy one gets its events is printed, and judged by people: it depends on what else the machine does.
 """
 
 import argparse
@@ -21,7 +23,7 @@ import threading
 import time
 import urllib.request
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +45,9 @@ LATE = 2.0
 """Seconds that a try may come late besides: the tick, the turn, a machine of two cores."""
 
 SICK = ENDPOINTS[1:]
+ROUNDS = {"alone": ENDPOINTS[:1], "well": (ENDPOINTS[0], *(f"well{n}" for n in range(2, 6))), "sick": ENDPOINTS, "killed": ENDPOINTS}
+A_SECOND = 10
+"""Batches of events that are written a second, each with its rings: as a busy house does."""
 PER_TASK = 10
 
 
@@ -67,7 +72,9 @@ def main() -> int:
     faults: list[str] = []
     try:
         with servers.postgres() as postgres, servers.rabbitmq() as rabbitmq:
-            for name, endpoints, kills in (("alone", ("healthy",), 0), ("beside", ENDPOINTS, 0), ("killed", ENDPOINTS, given.kills)):
+            for number, kind in enumerate(given.rounds, 1):
+                name, endpoints = f"{number} {kind}", ROUNDS[kind]
+                kills = given.kills if kind == "killed" else 0
                 with servers.database(postgres) as ledger, tempfile.TemporaryDirectory(prefix="aw-webhooks-") as folder:
                     rounds[name], wrong = one(Path(folder), ledger, rabbitmq, endpoints, kills, given)
                     faults += [f"{name}: {fault}" for fault in wrong]
@@ -91,8 +98,9 @@ def arguments() -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(prog="make webhooks", description="Events to five endpoints while the worker is killed.")
     parser.add_argument("--events", type=int, default=10_000)
-    parser.add_argument("--rate", type=float, default=250.0, help="events a second")
+    parser.add_argument("--rate", type=float, default=100.0, help="events a second")
     parser.add_argument("--kills", type=int, default=8)
+    parser.add_argument("--rounds", nargs="+", choices=ROUNDS, default=["alone", "well", "sick"] * 2 + ["killed"])
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
@@ -102,20 +110,23 @@ def one(
     folder: Path, ledger: str, broker: str, endpoints: Sequence[str], kills: int, given: argparse.Namespace
 ) -> tuple[dict[str, Any], list[str]]:
     """One round: its figures, and what was wrong."""
-    secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-    with receiving(folder, secret) as url:
+    old, new = ("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode() for _ in range(2))
+    with receiving(folder, old, new) as url:
         namespace = f"w{secrets.token_hex(4)}"
-        with House(folder, "", namespace=namespace, ledger=ledger, broker=broker, more=settings(url, secret, endpoints)) as house:
+        with House(folder, "", namespace=namespace, ledger=ledger, broker=broker, more=settings(url, old, endpoints)) as house:
             house.start("beat")
             house.start("worker")
             house["worker"].ready("ready.", 60)
             with closing(Ledger(ledger, sinks=load(env=house.env).sinks)) as book:
-                killer = threading.Thread(target=kill, args=(house, kills, given.events / given.rate, random.Random(given.seed)))
+                seconds, dice = given.events / given.rate, random.Random(given.seed)
+                rotating = rotation(house, url, endpoints, (old, new), kills)
+                killer = threading.Thread(target=kill, args=(house, kills, seconds, dice, rotating))
                 killer.start()
                 began, due = time.monotonic(), 0
                 rings = Rings(broker, namespace)
-                for number in range(0, given.events, given.events // 100 or 1):
-                    due = min(number + (given.events // 100 or 1), given.events)
+                size = int(given.rate / A_SECOND) or 1
+                for number in range(0, given.events, size):
+                    due = min(number + size, given.events)
                     write(book, number, due, given.events // PER_TASK)
                     for endpoint in endpoints:
                         rings.ring("emit", endpoint)
@@ -123,11 +134,12 @@ def one(
                 killer.join()
                 rings.close()
                 wanted = [e for _, e in book.queries.events(limit=given.events + 100) if e["type"] == "submission.accepted"]
-                until(lambda: states(book)["healthy"].get("due", 0) == 0, 300, "the healthy endpoint to have it all")
-                if "busy" in endpoints:
-                    until(lambda: states(book)["busy"].get("due", 0) == 0, 300, "the busy endpoint to have it all")
-                calls = report(url)
-                return judged(calls, {e["id"] for e in wanted}, endpoints, states(book), book, kills)
+                for name in set(endpoints) - {"failing", "stalling", "gone"}:
+                    until(lambda name=name: states(book)[name].get("due", 0) == 0, 300, f"{name} to have it all")  # type: ignore[misc]
+                calls, refused = report(url)
+                cpu = {} if kills else {"cpu_s": spent(house["worker"].pid)}
+                found, wrong = judged(calls, {e["id"] for e in wanted}, endpoints, states(book), book, kills)
+                return {**found, **cpu}, wrong + [f"{n} signatures were refused" for n in (refused,) if n]
 
 
 def settings(url: str, secret: str, endpoints: Sequence[str]) -> dict[str, str]:
@@ -141,9 +153,9 @@ def settings(url: str, secret: str, endpoints: Sequence[str]) -> dict[str, str]:
 
 
 @contextmanager
-def receiving(folder: Path, secret: str) -> Iterator[str]:
+def receiving(folder: Path, old: str, new: str) -> Iterator[str]:
     """The endpoints, in a process of their own."""
-    command = [sys.executable, "-m", "tests.webhooks.receiver", secret, str(BUSY), f"{RETRY_AFTER:g}"]
+    command = [sys.executable, "-m", "tests.webhooks.receiver", old, new, str(BUSY), f"{RETRY_AFTER:g}"]
     with (folder / "receiver.log").open("wb") as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as process:
         assert process.stdout
         try:
@@ -152,10 +164,17 @@ def receiving(folder: Path, secret: str) -> Iterator[str]:
             process.kill()
 
 
-def report(url: str) -> list[Call]:
-    """What the endpoints saw, in the order it came."""
+def report(url: str) -> tuple[list[Call], int]:
+    """What the endpoints saw, in the order it came; and how many calls whose signature they refused."""
     with urllib.request.urlopen(f"{url}/report") as answer:
-        return [Call(*call) for call in json.load(answer)]
+        told = json.load(answer)
+    return [Call(*call) for call in told["calls"]], told["refused"]
+
+
+def spent(pid: int) -> float:
+    """Seconds of CPU that a process has used."""
+    of = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return round((int(of[11]) + int(of[12])) / os.sysconf("SC_CLK_TCK"), 1)
 
 
 def write(book: Ledger, first: int, last: int, tasks: int) -> None:
@@ -163,11 +182,27 @@ def write(book: Ledger, first: int, last: int, tasks: int) -> None:
     book.submissions.accept([new(f"k{n}", task=f"T{n % tasks}") for n in range(first, last)])
 
 
-def kill(house: House, kills: int, seconds: float, dice: random.Random) -> None:
+def rotation(house: House, url: str, endpoints: Sequence[str], pair: tuple[str, str], kills: int) -> Mapping[int, Callable[[], None]]:
+    """What is done while the worker is down: from the third part of the kills on both secrets sign, at half of them the receiver changes
+    over, after two thirds the old one is taken away.
+    """
+    old, new = pair
+
+    def sign(secrets: str) -> None:
+        house.env |= {f"APPROVALS_SINKS__{name.upper()}__SECRETS": secrets for name in endpoints}
+
+    def change() -> None:
+        urllib.request.urlopen(f"{url}/change").close()
+
+    return {kills // 3: lambda: sign(f"{new},{old}"), max(kills // 2, kills // 3 + 1): change, 2 * kills // 3 + 1: lambda: sign(new)}
+
+
+def kill(house: House, kills: int, seconds: float, dice: random.Random, meanwhile: Mapping[int, Callable[[], None]]) -> None:
     """Kill the worker so often, at random moments, and start it again."""
     for n in range(kills):
         time.sleep(seconds / kills * dice.uniform(0.3, 1.0))
         house["worker"].kill()
+        meanwhile.get(n, lambda: None)()
         house.start("worker", "worker")
         house["worker"].ready("ready.", 60)
         print(f"kill {n + 1} of {kills}", file=sys.stderr)
@@ -200,6 +235,9 @@ def judged(
     if kills == 0 and found["doubles"]:
         wrong.append(f"{found['doubles']} doubles, and nobody was killed")
     for name in endpoints[1:]:
+        if name not in SICK:
+            wrong += whole(name, [c for c in of[name] if c.event in wanted], wanted)
+            continue
         tries, by_event = of[name], defaultdict(list)
         for call in tries:
             by_event[call.event].append(call.at)
@@ -256,12 +294,12 @@ def paced(name: str, by_event: Mapping[str, Sequence[float]], slow: float, kills
 def table(about: Mapping[str, Any]) -> str:
     """The figures, for docs/events.md."""
     lines = [
-        "| round | received | doubles | p50 | p99 | longest |",
-        "|---|---|---|---|---|---|",
+        "| round | received | doubles | p50 | p99 | longest | CPU of the worker |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, r in about["rounds"].items():
         d = r["delay_ms"]
-        lines.append(f"| {name} | {r['received']:,} | {r['doubles']} | {d[50]} ms | {d[99]} ms | {d[100]} ms |")
+        lines.append(f"| {name} | {r['received']:,} | {r['doubles']} | {d[50]} ms | {d[99]} ms | {d[100]} ms | {r.get('cpu_s', '')} |")
     lines += ["", "| endpoint | round | tries | events tried | delivered | set aside | due |", "|---|---|---|---|---|---|---|"]
     for name, r in about["rounds"].items():
         for sick in SICK:

@@ -164,7 +164,8 @@ def _ledger(s: Session, ledger: "Ledger") -> Iterator[Finding]:
 
 
 def _sinks(s: Session, ledger: "Ledger") -> Iterator[Finding]:
-    from worker.cli.sink import state_of, to
+    from worker.cli.sink import to
+    from worker.core.delivery import in_words
     from worker.core.events import TYPES
 
     counts = {(name, state): n for name, state, n in ledger.queries.deliveries()}
@@ -179,7 +180,7 @@ def _sinks(s: Session, ledger: "Ledger") -> Iterator[Finding]:
         detail += f", {unbound} wanted by no queue" if sink.kind == "exchange" else f", {dead} set aside"
         if standing and (standing.off or standing.failing is not None):
             todo = f"`approvals sink test {name}` shows what it answers" + (f", `approvals sink enable {name}`" if standing.off else "")
-            yield Finding(f"sink {name}", "FAIL" if standing.off else "WARN", f"{detail}; {state_of(standing, now)}", todo)
+            yield Finding(f"sink {name}", "FAIL" if standing.off else "WARN", f"{detail}; {in_words(standing, now)}", todo)
         elif dead:
             yield Finding(f"sink {name}", "WARN", detail, f"`approvals sink replay {name} --missing` sends them again")
         elif unbound and not s.settings.broker.url.startswith("memory:"):

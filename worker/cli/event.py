@@ -68,7 +68,7 @@ def list_(s: Session, since: float | None, type_: str | None, account: str | Non
     def left(event: Mapping[str, Any]) -> str:
         return ", ".join(f"{way.sink} {way.state}" for way in ways.get(event["id"], ()))
 
-    output.listing(as_json, [e for _, e in found], COLUMNS | {"left by": left}, "no event")
+    output.listing(as_json, [e for _, e in found], COLUMNS | {"left by": left, "id": "id"}, "no event")
     if len(found) == limit:
         output.aside(f"the newest {limit}: --limit shows more")
 
@@ -93,7 +93,9 @@ def _lines(way: "Leaving") -> Iterator[str]:
     from worker.core.times import iso
 
     again = f", again at {iso(way.next_at)}" if way.next_at and way.tries else ""
-    yield f"{way.sink}: {way.state}, {way.tries} tries{again}" + (f", {way.detail}" if way.detail and not way.history else "")
+    yield f"{way.sink}: {way.state}, {way.tries} {'try' if way.tries == 1 else 'tries'}{again}" + (
+        f", {way.detail}" if way.detail and not way.history else ""
+    )
     for each in way.history:
         yield f"  {iso(each.at)}  {each.outcome}  {each.took * 1000:.0f} ms  {each.detail}" + (f": {each.excerpt}" if each.excerpt else "")
 

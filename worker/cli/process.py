@@ -26,18 +26,24 @@ REACHED_WITHIN: Final = 2.0
 
 SANDBOX_PORT: Final = 8765
 
+SIGNED_WITH: Final = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+"""What the receiver in docs/events.md verifies by: nobody's secret."""
+
 
 @click.command()
 @click.option("--sandbox", "simulated", is_flag=True, help="Every account answered by the simulated upstreams, on a ledger of its own.")
+@click.option("--webhook", metavar="URL", help="With --sandbox: a receiver of yours that gets its events; this machine's may be http.")
 @session
-def up(s: Session, simulated: bool) -> None:
+def up(s: Session, simulated: bool, webhook: str | None) -> None:
     """Everything in one process: Celery worker, beat, intake, and the console where console.tokens opens it.
 
     Ends with SIGTERM or Ctrl-C, when what is in flight has come home.
     """
     if simulated:
-        _up_with_sandbox(s)
+        _up_with_sandbox(s, webhook)
         return
+    if webhook is not None:
+        raise Failure("--webhook goes with --sandbox; a real one is [sinks.NAME] in the settings", USAGE)
     from worker.up import up as run
 
     if not s.settings.accounts:
@@ -61,7 +67,7 @@ def console(s: Session) -> None:
         raise Failure(f"{s.settings.console.bind} cannot be had: {exc.strerror}. Set console.bind") from exc
 
 
-def _up_with_sandbox(s: Session) -> None:
+def _up_with_sandbox(s: Session, webhook: str | None) -> None:
     """A ledger, a namespace and an in-process broker of its own: what was meant for a live account must never go to a simulated one."""
     from worker.cli.simulated import settle
     from worker.sandbox.control import Sandbox
@@ -74,7 +80,7 @@ def _up_with_sandbox(s: Session) -> None:
     # Only the ledger remembers the tasks of the run before: an id of theirs that came again would meet its old decisions.
     upstream = Sandbox(made=time.time_ns())
     with _alone(path.with_suffix(".lock")), running_sandbox(port=_free(SANDBOX_PORT), sandbox=upstream) as sandbox:
-        path.write_text(sandboxed(s.settings, sandbox, path.parent.absolute()), encoding="utf-8")
+        path.write_text(sandboxed(s.settings, sandbox, path.parent.absolute(), webhook), encoding="utf-8")
         settings = load(path, env={})
         settle(settings, sandbox)
         for line in _greeting(settings, sandbox, path):
@@ -95,9 +101,9 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
-def sandboxed(settings: "Settings", sandbox: "RunningSandbox", directory: Path) -> str:
+def sandboxed(settings: "Settings", sandbox: "RunningSandbox", directory: Path, webhook: str | None = None) -> str:
     """The settings for *sandbox* as TOML: the same accounts, grants and rules, the sandbox's secrets, nothing live. Where there is no
-    account, one of each upstream.
+    account, one of each upstream. Of sinks the exchange, and *webhook*: no receiver gets simulated events that was not named for it.
 
     Times are short: the sandbox has no proxy that cuts at 29 s.
     """
@@ -132,6 +138,9 @@ def sandboxed(settings: "Settings", sandbox: "RunningSandbox", directory: Path) 
         for grant, user in grants.items():
             lines += [f"[accounts.{name}.grants.{grant}]", f"client_id = {json.dumps('sandbox:' + user)}", 'client_secret = "sandbox"']
             lines += [f"acts_as = {json.dumps(user)}"]
+    if webhook is not None:
+        lines += ["[sinks.exchange]", "[sinks.webhook]", 'kind = "webhook"', f"url = {json.dumps(webhook)}", f'secrets = ["{SIGNED_WITH}"]']
+        lines += ["allow_http = true", 'allow = ["127.0.0.0/8", "::1"]', 'schedule = ["5s", "10s", "20s"]']
     return "\n".join(lines) + "\n"
 
 

@@ -11,7 +11,6 @@ from worker.cli import output
 from worker.cli.session import AGO, FAILED, NOT_FOUND, USAGE, Failure, Session, session
 
 if TYPE_CHECKING:
-    from worker.core.delivery import Standing
     from worker.settings import ExchangeSink, Settings, WebhookSink
 
 STATES = ("due", "delivered", "unbound", "dead")
@@ -27,6 +26,8 @@ def sink() -> None:
 @session
 def list_(s: Session, as_json: bool) -> None:
     """Every sink with what is due, delivered, wanted by no queue, and set aside."""
+    from worker.core.delivery import in_words
+
     with s.ledger() as ledger:
         counts, standings, now = ledger.queries.deliveries(), ledger.outbox.standings(), ledger.queries.now()
     configured = s.settings.sinks
@@ -38,7 +39,7 @@ def list_(s: Session, as_json: bool) -> None:
             "name": name,
             "kind": known.kind if known else "(not configured)",
             "to": to(known, s.settings) if known else None,
-            "state": state_of(standings.get(name), now),
+            "state": in_words(standings.get(name), now),
         }
         objects.append(about | {k: of.get(k, 0) for k in STATES})
     output.listing(as_json, objects, {n: n for n in ("name", "kind", "to", "state", *STATES)}, "no sink is configured")
@@ -47,18 +48,6 @@ def list_(s: Session, as_json: bool) -> None:
 def to(known: "ExchangeSink | WebhookSink", settings: "Settings") -> str:
     """Where a sink leads, without what an address may hide."""
     return known.url.redacted if known.kind == "webhook" else known.exchange or settings.events_exchange
-
-
-def state_of(standing: "Standing | None", now: float) -> str:
-    """What is known of a sink, in words."""
-    from worker.core.times import iso
-
-    if standing is None:
-        return "on"
-    if standing.off:
-        return f"off since {iso(standing.since)}: {standing.off}"
-    said = "on" if standing.failing is None else f"failing since {iso(standing.failing)}"
-    return said + (f", left alone until {iso(standing.pause_until)}" if standing.pause_until > now else "")
 
 
 @sink.command()
@@ -70,7 +59,7 @@ def enable(s: Session, name: str, as_json: bool) -> None:
     _known(s, name)
     with s.ledger() as ledger:
         count = ledger.outbox.enable(name)
-    output.document(as_json, {"sink": name, "due": count}, [f"{name} is on: {count} events have waited, and leave now"])
+    output.document(as_json, {"sink": name, "due": count}, [f"{name} is on: {_events(count)} waited, and may leave now"])
 
 
 @sink.command()
@@ -136,9 +125,15 @@ def replay(s: Session, name: str, id_: str | None, since: float | None, until: f
     states = MISSING if missing else (*MISSING, "delivered")
     with s.ledger() as ledger:
         count = ledger.outbox.requeue(name, states, since=since or 0.0, until=until, event=id_)
+        off = ledger.outbox.standing(name).off
     if id_ is not None and not count:
         raise Failure(f"{name} has let out no event {id_}: is it due still, or for other sinks? `approvals event show {id_}`", NOT_FOUND)
-    output.document(as_json, {"sink": name, "replayed": count}, [f"{count} events will leave by {name} again"])
+    when = f", after `approvals sink enable {name}`: it is off" if off else ""
+    output.document(as_json, {"sink": name, "replayed": count}, [f"{_events(count)} will leave by {name} again{when}"])
+
+
+def _events(count: int) -> str:
+    return f"{count} event{'' if count == 1 else 's'}"
 
 
 def _known(s: Session, name: str) -> None:

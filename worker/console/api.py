@@ -1,9 +1,9 @@
-"""`POST /api/submissions` and `GET /api/submissions/ID`: the same door as intake's, with the answer in hand.
+"""`POST /api/submissions` and `GET /api/submissions/ID`: the same door as intake's, with the answer in hand; `GET /api/sinks`.
 
     POST   202 accepted, 200 the same key and content stand already, 409 the key was used with other content
            400 no JSON, 413 too large, 415 another kind of content, 422 no command, or none of these accounts
     GET    200 the JSON of `approvals show --json`, 404 nothing of that id or key
-    both   401 no token of ours, 503 the ledger is away or too many wait: again after `Retry-After`, with the same key
+    all    401 no token of ours, 503 the ledger is away or too many wait: again after `Retry-After`, with the same key
 
 Errors are problem details (RFC 9457): `detail` names all that is wrong. The key is in the body or, where the body has none, in the header
 `Idempotency-Key`; never made up here, because a retry would make up another one.
@@ -22,6 +22,7 @@ from aiohttp import web
 
 from worker.broker import Incoming
 from worker.core.command import Command
+from worker.core.delivery import in_words
 from worker.errors import LedgerDown
 from worker.flows import Runtime
 from worker.flows.accept import Accepted, Conflict, Existing, Outcome, Rejected, accept
@@ -55,7 +56,11 @@ class Api:
 
     def routes(self) -> list[web.AbstractRouteDef]:
         """What is served."""
-        return [web.post("/api/submissions", self.submit), web.get("/api/submissions/{name:.+}", self.show)]
+        return [
+            web.post("/api/submissions", self.submit),
+            web.get("/api/submissions/{name:.+}", self.show),
+            web.get("/api/sinks", self.sinks),
+        ]
 
     def close(self) -> None:
         """Wait for the flows that are at work."""
@@ -87,6 +92,17 @@ class Api:
         if len(name) > LONGEST_NAME or not name.isprintable() or not (account or "a").isprintable():
             return problem(404, "there is no submission with that id or key")
         return await self._run(lambda: self._shown(name, account))
+
+    async def sinks(self, _: web.Request) -> web.Response:
+        """Every configured way out for events: its state in words, and how many deliveries are due, delivered, unbound, dead."""
+        return await self._run(self._ways_out)
+
+    def _ways_out(self) -> web.Response:
+        ledger = self._rt.ledger
+        counts, standings, now = ledger.queries.deliveries(), ledger.outbox.standings(), ledger.queries.now()
+        of = {name: {left: n for sink, left, n in counts if sink == name} for name in self._rt.sinks}
+        zero = {"due": 0, "delivered": 0, "unbound": 0, "dead": 0}
+        return answer(200, {"sinks": [{"name": n, "state": in_words(standings.get(n), now), **zero, **of[n]} for n in sorted(of)]})
 
     def _accepted(self, command: Command) -> web.Response:
         outcome: Outcome = accept(self._rt, [command])[0]

@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
 from worker.core import pace
+from worker.core.times import iso
 
 LARGEST = 64 * 1024
 """Bytes of an event's JSON: what CloudEvents asks every intermediary to forward."""
@@ -160,6 +161,16 @@ class Standing:
     since: float = 0.0
     failing: float | None = None
     pause_until: float = 0.0
+
+
+def in_words(standing: Standing | None, now: float) -> str:
+    """What is known of a sink, for people. None: nothing, so that it works."""
+    if standing is None:
+        return "on"
+    if standing.off:
+        return f"off since {iso(standing.since)}: {standing.off}"
+    said = "on" if standing.failing is None else f"failing since {iso(standing.failing)}"
+    return said + (f", left alone until {iso(standing.pause_until)}" if standing.pause_until > now else "")
 
 
 def pace_of(policy: Policy, *, failing: bool) -> float | None:

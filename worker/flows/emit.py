@@ -121,6 +121,8 @@ def emit(rt: Runtime, name: str) -> bool:
     if sink is None:
         log.warning("emit.unknown_sink", sink=name)
         return False
+    if not rt.ledger.outbox.ready(name, sink.policy):
+        return False  # the tick rings when something is due, each second
     holder = f"{os.uname().nodename}:{os.getpid()}:{threading.get_ident()}"
     try:
         with opened(rt, sink) as way:
@@ -184,7 +186,7 @@ class _Relay:
         lanes = outbox.lease(name, self._holder, START + self._sink.deadline + MARGIN)
         self._failing = self._sink.policy.schedule is not None and outbox.standing(name).failing is not None
         self._lines = {}
-        for due in outbox.due(name, lanes, BATCH) if lanes else ():
+        for due in outbox.due(name, lanes, self._sink.room if self._failing else BATCH) if lanes else ():
             if _key(due) not in self._busy:
                 self._lines.setdefault(_key(due), deque()).append(due)
 

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from worker.core.delivery import Delivery, Next, Policy, Result, Standing, Wanted, after, wants, weigh
+from worker.core.delivery import Delivery, Next, Policy, Result, Standing, Wanted, after, pace_of, wants, weigh
 from worker.core.events import Event, cloudevent, routing_key
 from worker.ledger import tables
 from worker.ledger.database import Database
@@ -147,6 +147,18 @@ class Outbox:
 
     # -- out
 
+    def ready(self, sink: str, policy: Policy) -> bool:
+        """Whether a turn of *sink* may let something out, as far as one row tells: it is not off, not left alone, and its rate allows some.
+        Where nothing gets through, half a second's worth: each event that is written rings, and a turn costs more than a try.
+        """
+        with self._db.read() as c:
+            if (row := self._row(c, sink)) is None:
+                return True
+            now = self._db.now(c)
+            rate = pace_of(policy, failing=row.failing is not None)
+            enough = rate is None or _unused(row, rate, now) * rate + 1e-6 >= max(1.0, rate / 2 if row.failing is not None else 1.0)
+            return enough and not row.off and row.pause_until <= now
+
     def lease(self, sink: str, holder: str, seconds: float) -> list[int]:
         """The lanes of *sink* with something due that nobody else relays: ours for *seconds*, renewed by calling again. None of a sink that
         is off or left alone for now.
@@ -241,11 +253,11 @@ class Outbox:
         def work(c: Connection) -> int:
             now = self._db.now(c)
             row = self._held(c, sink, now)
-            burst = max(1.0, rate)
-            paid = max(row.paid_until, now - burst / rate)
-            granted = min(wanted, int((now - paid) * rate + 1e-6))
+            unused = _unused(row, rate, now)
+            granted = min(wanted, int(unused * rate + 1e-6))
             if granted:
-                c.execute(sa.update(tables.sinks).where(tables.sinks.c.name == sink).values(paid_until=paid + granted / rate))
+                paid = now - unused + granted / rate
+                c.execute(sa.update(tables.sinks).where(tables.sinks.c.name == sink).values(paid_until=paid))
             return granted
 
         return self._db.write(work)
@@ -405,6 +417,11 @@ class Outbox:
             where = [self._db.one_of(table.c.position, positions)] + ([] if sink is None else [table.c.sink == sink])
             out = c.execute(sa.delete(table).where(*where)).rowcount
         return out
+
+
+def _unused(row: sa.Row[Any], rate: float, now: float) -> float:
+    """Seconds that are not paid for yet: of one second, or of the time that one try takes at *rate*, all may be made up for."""
+    return float(min(now - row.paid_until, max(1.0, rate) / rate))
 
 
 def _standing(row: sa.Row[Any]) -> Standing:
