@@ -11,7 +11,7 @@ LOCKED := install --quiet --no-deps --no-compile --require-hashes
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format bench faults door isolation webhooks servers lock clean
+.PHONY: help demo up test check format bench faults door isolation webhooks watching servers lock clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 16
@@ -63,6 +63,9 @@ door: .venv/development  ## count what leaves where it arrives: never more than 
 
 isolation: .venv/development  ## nine accounts beside one that stalls: how long the nine wait (about three minutes)
 	@$(BIN)/python -m tests.benchmarks.isolation $(ARGS)
+
+watching: .venv/development  ## a month of ten thousand tasks, watched: how late, and for how many requests (about half an hour)
+	@$(BIN)/python -m tests.watching $(ARGS)
 
 servers:  ## RabbitMQ, Redis and PostgreSQL: with docker compose, else from the distribution's packages (needs root)
 	@if docker info >/dev/null 2>&1; then \

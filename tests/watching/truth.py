@@ -1,0 +1,151 @@
+"""What happened, what a watcher could know of it, and what was told.
+
+People's deeds are written down as what a task shows after each of them: a set of facts. Each look at a task compares what it shows with
+what the look before it showed: what is there now and was not there then has to be told, once. What was there in between only came and
+went between two looks. First sight is a baseline.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from worker.core import times
+
+Shown = tuple[str, tuple[Any, ...], Any]
+"""(event type, what tells it from others of that type, which time it is): `("step.opened", (1,), round)`."""
+
+Key = tuple[str, str, tuple[Any, ...]]
+"""(task, event type, what tells it from others)."""
+
+CHANGES = ("title", "status", "due", "steps")
+"""What `task.changed` tells of; who is assigned follows from the rest here."""
+
+FOREVER = float("inf")
+
+
+def millis(at: float) -> int:
+    """As events show times."""
+    return round(at * 1000)
+
+
+@dataclass(slots=True, eq=False)
+class Happening:
+    """One fact, from `since` on; `until`: when it was there no more. `fed`: the feed shows it; `due`: the look that has to tell it."""
+
+    key: Key
+    since: float
+    fed: bool
+    until: float = FOREVER
+    due: float | None = None
+    told: float | None = None
+
+
+@dataclass(slots=True)
+class Story:
+    """One task, or what one request shows of it. `seen`: at the last look, None before the first."""
+
+    now: frozenset[Shown] = frozenset()
+    seen: frozenset[Shown] | None = None
+    there: dict[Shown, Happening] = field(default_factory=dict)
+    stale: bool = True
+
+
+@dataclass(slots=True)
+class Window:
+    """From when to when somebody wants to know of a task. `fed`: a feed shows it."""
+
+    since: float
+    fed: bool
+    until: float = FOREVER
+
+
+class Truth:
+    """All tasks. *hides*: the upstream does not say when a round begins, so that only answers that are gone show that one has."""
+
+    def __init__(self, *, hides: bool) -> None:
+        self._hides = hides
+        self._stories: dict[tuple[str, str], Story] = defaultdict(Story)
+        self.windows: dict[str, Window] = {}
+        self.happenings: list[Happening] = []
+
+    def becomes(self, task: str, aspect: str, shown: Iterable[Shown], at: float, *, fed: bool) -> None:
+        """*task* shows this from *at* on. *fed*: this change moves it in the feed."""
+        story, now = self._stories[task, aspect], frozenset(shown)
+        for gone in story.now - now:
+            story.there.pop(gone).until = at
+        for new in now - story.now:
+            story.there[new] = Happening((task, new[0], new[1]), at, fed)
+            if story.seen is not None:
+                self.happenings.append(story.there[new])
+        story.now, story.stale = now, True
+
+    def look(self, task: str, aspect: str, at: float) -> None:
+        """A watcher is shown *task*."""
+        story = self._stories.get((task, aspect))
+        if story is None or not story.stale:
+            return
+        if story.seen is not None:
+            for new in story.now - story.seen:
+                if not self._hidden(new, story.seen, story.now):
+                    story.there[new].due = at
+        story.seen, story.stale = story.now, False
+
+    def _hidden(self, new: Shown, seen: frozenset[Shown], now: frozenset[Shown]) -> bool:
+        """Whether nothing shows that this is another than was seen: a round that went by unseen leaves no trace."""
+        if not self._hides or any(type_ == "response.recorded" for type_, _, _ in seen - now):
+            return False
+        return new[0] == "task.restarted" or (new[0] in {"step.opened", "task.completed"} and any(new[:2] == old[:2] for old in seen))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`told`: each with its `told`; `missed`, `doubled`: keys; `between`: what came and went between two looks."""
+
+    told: list[Happening]
+    missed: list[Happening]
+    doubled: list[tuple[Key, float]]
+    between: list[Happening]
+
+
+def judge(truth: Truth, events: Iterable[tuple[float, dict[str, Any]]]) -> Verdict:
+    """Each fact that a look has shown against the events, (when it was told, CloudEvent) each."""
+    said: dict[Key, list[float]] = defaultdict(list)
+    for at, event in events:
+        for key in keys(event):
+            said[key].append(at)
+    owed: dict[Key, list[Happening]] = defaultdict(list)
+    for happening in truth.happenings:
+        if happening.due is not None:
+            owed[happening.key].append(happening)
+    told, missed, doubled = [], [], []
+    for key in said.keys() | owed.keys():
+        open_ = sorted(owed.get(key, ()), key=lambda h: h.due or 0.0)
+        for at in sorted(said.get(key, ())):
+            if open_ and (open_[0].due or 0.0) <= at:
+                happening = open_.pop(0)
+                happening.told = at
+                told.append(happening)
+            else:
+                doubled.append((key, at))
+        missed += open_
+    return Verdict(told, missed, doubled, [h for h in truth.happenings if h.due is None])
+
+
+def keys(event: dict[str, Any]) -> list[Key]:
+    """What facts an event tells."""
+    task, type_, data = event["subject"], event["type"], event["data"]
+    match type_:
+        case "response.recorded":
+            response = data["response"]
+            return [(task, type_, (data["step"], response["actor"], response["action"], millis(times.parse(response["at"]))))]
+        case "step.completed":
+            return [(task, type_, (data["step"], millis(times.parse(event["time"]))))]
+        case "step.opened":
+            return [(task, type_, (data["step"],))]
+        case "task.changed":
+            return [(task, type_, (name,)) for name in data["changes"] if name in CHANGES]
+        case "task.due_soon" | "task.overdue":  # told without a look
+            return []
+        case _:
+            return [(task, type_, ())]
