@@ -293,7 +293,7 @@ class Verdict:
     def __init__(self, plans: list[Plan], rt: Runtime, world: Upstream, told: Listener | Box | None, storm: Storm, *, late: bool) -> None:
         self.plans, self.late, self.seconds = plans, late, 0.0
         self.rows = {row.key: row for p in plans for row in rt.ledger.queries.find(p.key)}
-        self.rounds, self.traced = storm.rounds(world), storm.traced
+        self.rounds, self.traced, self.replaces = storm.rounds(world), storm.traced, storm.replaces
         self.effects: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.people: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for entry in world("GET", "/journal"):
@@ -305,9 +305,12 @@ class Verdict:
         events = told.events if told else written
         self.written, self.ids = {e["id"] for e in written}, {e["id"] for e in events}
         self.told: dict[str, set[str]] = defaultdict(set)
+        self.seen: dict[str, set[str]] = defaultdict(set)
         for event in events:
             if event["type"].startswith("submission."):
                 self.told[event["data"]["submission"]["key"]].add(event["type"].removeprefix("submission."))
+            if event["type"] == "response.recorded" and (comment := event["data"]["response"]["comment"]):
+                self.seen[comment.split()[0]].add(comment)
         self.counts: Counter[str] = Counter()
         self.broken: Counter[str] = Counter()
         self.examples: dict[str, str] = {}
@@ -336,7 +339,9 @@ class Verdict:
         about = f"{plan.key} {row.state}: {row.reason}; effects {[(e['step'], e['round'], e['comment'].rsplit(' ')[-1]) for e in effects]}"
         standing = [e for e in effects if self._stands(plan, e)]
         if len(effects) > 1:
-            self._wrong("doubled", about, told=loud, shown=len(standing) > 1, always=not self.late)
+            # What a second close has replaced is told where it was seen before that: afterwards nothing shows it.
+            shown = len(self.seen[plan.key]) if self.replaces else len(standing)
+            self._wrong("doubled", about, told=loud, shown=shown > 1, always=not self.late)
         for e in effects:
             number, _, read = e["comment"].rpartition("#")[2].partition("@")
             by = "a retry" if number != "1" else "a first attempt"
@@ -386,6 +391,9 @@ class Verdict:
         plain = [p for p in self.plans if not p.exposed and p.id not in self.people and not p.first]
         applied = sum(1 for p in plain if (row := self.rows.get(p.key)) and row.state == "applied")
         self.counts[f"of {len(plain)} not exposed and touched by nobody, applied"] = applied
+        for row in (self.rows.get(p.key) for p in plain):
+            if row and row.state in {"refused", "superseded", "expired", "parked"}:
+                self.counts[f"touched by nobody, and {row.state}: {(row.reason or '')[:90]}"] += 1
         if plain and applied < ENOUGH * len(plain) and not self.late:
             states = Counter((r.state, r.reason) for p in plain if (r := self.rows.get(p.key)) and r.state != "applied")
             self._break(f"fewer than {ENOUGH:.0%} of them applied", str(states.most_common(5)))

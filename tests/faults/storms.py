@@ -57,6 +57,10 @@ class Storm(Protocol):
         """Whether a new round always shows, if anything of it is read."""
 
     @property
+    def replaces(self) -> bool:
+        """Whether a second effect takes the place of the first, so that only one can be read."""
+
+    @property
     def keys(self) -> Sequence[str]:
         """What stored tokens are sealed with."""
 
@@ -151,7 +155,7 @@ def _account(name: str, values: Mapping[str, str]) -> dict[str, str]:
 class WorkivaStorm:
     """Two accounts of one user each; ONE and ALL steps; half of the submissions exposed."""
 
-    traced = False
+    traced = replaces = False
     keys: Sequence[str] = ()
     accounts: Mapping[str, tuple[str, str]] = {"once": ("finance", "jane"), "resend": ("legal", "june")}
     people = (
@@ -207,7 +211,7 @@ class AutodeskStorm:
     half of the items the next step is ours, too. A second close of a part replaces the first, so that it shows.
     """
 
-    traced = True
+    traced = replaces = True
     accounts: Mapping[str, tuple[str, str]] = {"once": ("finance", "jane"), "resend": ("legal", "june")}
     each = 5
     people = (
