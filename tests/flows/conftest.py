@@ -68,6 +68,7 @@ def house(tmp_path, migrated, upstream):
             sinks={"erp": way},
             ring=lambda *ring: rung.append(ring),
             dice=lambda: 0.5,
+            turn=60.0,  # of real time: on a slow machine, too, a turn ends because there is nothing left to do
         )
         yield HOUSES[upstream](rt, sandbox, clock, way, rung, **({"version": upstream} if upstream in VERSIONS else {}))
         rt.engine.close()

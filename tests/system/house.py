@@ -38,10 +38,12 @@ TIMES = {
     "SLACK": f"{SLACK:g}s",
 }
 """The same for every account of a house."""
+PATIENCE = 90.0
+"""Seconds after which a test gives up. It says nothing of how fast anything is: beside others a process takes ten seconds to start."""
 LOST = (OSError, AMQPError, OperationalError, RedisError)
 
 
-def until(condition: Callable[[], T], seconds: float = 20.0, what: str = "") -> T:
+def until(condition: Callable[[], T], seconds: float = PATIENCE, what: str = "") -> T:
     """What *condition* gives as soon as it is true; fails after *seconds*. The only place where a system test waits."""
     end = time.monotonic() + seconds
     while not (found := condition()):
@@ -104,7 +106,7 @@ class Process:
                     found.append(json.loads(line))
         return [event["type"] for event in found if event.get("subject") == subject]
 
-    def ready(self, event: str, seconds: float = 20.0) -> "Process":
+    def ready(self, event: str, seconds: float = PATIENCE) -> "Process":
         """Wait until it says *event*."""
 
         def said() -> bool:
@@ -208,7 +210,7 @@ class House:
         for name in usual:
             if name not in self.processes or not self[name].running:
                 self.start(name)
-        self["worker"].ready("ready.", 60)
+        self["worker"].ready("ready.")
         self["intake"].ready("intake.started")
         until(lambda: queue_there(self.broker, f"{self.namespace}.commands"), what="the queue of the commands")
         return self
@@ -227,7 +229,7 @@ class House:
         found = self.ledger.queries.find(key)
         return (found[0].reason or "") if found else ""
 
-    def ends(self, key: str, state: str, seconds: float = 20.0) -> None:
+    def ends(self, key: str, state: str, seconds: float = PATIENCE) -> None:
         """Wait until the submission is in *state*."""
 
         def there() -> bool:
