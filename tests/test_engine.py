@@ -778,6 +778,24 @@ def test_secrets_show_nowhere(caplog: pytest.LogCaptureFixture, tls: ssl.SSLCont
     assert "s3cr3t" not in f"{grant!r} {workiva!r} {workiva.credentials('jane')!r} {Token(SECRET, 1.0)!r}"
 
 
+def test_an_answer_that_quotes_our_token_is_blotted(tls: ssl.SSLContext) -> None:
+    """Gateways quote what they refuse; a fact goes into reasons, events and logs."""
+
+    def echo(request: httpx.Request) -> httpx.Response:
+        said = f"not taken: {request.headers['authorization']}".encode()
+        body = {"application/json": b'{"developerMessage": "%s"}' % said, "text/plain": gzip.compress(b"x" * 277 + said)}
+        kind = "application/json" if request.method == "GET" else "text/plain"
+        packed = {"content-encoding": "gzip"} if kind == "text/plain" else {}
+        return httpx.Response(403, headers={"content-type": kind, "retry-after": "7", **packed}, content=body[kind])
+
+    with closing(Engine(transport=httpx.MockTransport(echo), verify=tls)) as engine:
+        for errand in (sending("http://x", credentials=Fixed()), looking("http://x", credentials=Fixed())):
+            got = outcome(engine, errand)
+            assert (got.fact.status, got.fact.retry_after) == (403, 7.0)
+            assert "not taken: Bearer …" in got.fact.text or "x" * 277 in got.fact.text
+            assert SECRET[:4] not in got.fact.text
+
+
 TOKEN_ANSWER = b'{"access_token": "%s"}' % SECRET.encode()
 
 

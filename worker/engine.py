@@ -539,7 +539,7 @@ class Engine:
             self._tokens.answered(credentials, token, answer.status_code)
         elif answer.status_code == 401:
             credentials.refused(token)
-        return answer
+        return answer if answer.is_success else _blotted(answer, token.value)
 
     async def _exchange(self, request: httpx.Request, gate: Gate | None = None) -> httpx.Response:
         """One request, one answer, read to its end. Nothing here or below repeats it, follows it elsewhere or adds to it."""
@@ -553,6 +553,15 @@ class Engine:
             else:
                 gate.pass_()  # no body to wait for: from here on it may have happened
         return await self._transport.handle_async_request(request)
+
+
+def _blotted(answer: httpx.Response, secret: str) -> httpx.Response:
+    """*answer* without *secret*: some gateways quote the token that they refuse, and what an answer says goes into reasons and events."""
+    if secret.encode() not in answer.content:
+        return answer
+    headers = httpx.Headers([(n, v) for n, v in answer.headers.multi_items() if n not in {"content-encoding", "content-length"}])
+    body = answer.content.replace(secret.encode(), "…".encode())
+    return httpx.Response(answer.status_code, headers=headers, content=body)
 
 
 async def _converse(flow: Flow[T], exchange: Callable[[httpx.Request], Awaitable[httpx.Response]]) -> T:

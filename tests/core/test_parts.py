@@ -71,6 +71,8 @@ REVIEWED = item(review(1, "bob", by=[closes(1, "bob", -50)], state="complete"), 
         ("A7 begun after the pin", "superseded", "begun anew after the pin", begun_anew(at=-5), {"look": BASE}),
         ("A7 begun again before the command", "in_doubt", "may have been sent", begun_anew(at=-5), {}),
         ("A7 taken back and sent again, the step goes on", "superseded", "begun anew", item(*BASE.steps, begun=5), {"look": BASE}),
+        ("A7 taken back and sent again since, and no pin", "superseded", "review was begun after", item(*BASE.steps, begun=5), {}),
+        ("A7 taken back and sent again before it, and no pin", "in_doubt", "may have been sent", item(*BASE.steps, begun=-5), {}),
         ("A7 a later step was answered since", "superseded", "answered step 2", item(BASE.steps[0], SECOND.steps[1]), {}),
         ("A8 done by hand", "refused", "already answered", JANE_DID, {}),
         ("A8 done by another for us", "superseded", "completed by bob", FOR_JANE, {}),
@@ -413,6 +415,31 @@ def closed(s, at=5.0, by="jane", comment=None, **more):
 def test_a_close_of_the_item_leaves_its_response(expected, what, look):
     s = moving()
     assert (expected, what) == (type(life.recognise(s, look(s), frozenset())), what)
+
+
+@pytest.mark.parametrize(
+    ("what", "state", "begun", "at"),
+    [
+        ("the round that was meant", "applied", -200, 1.0),
+        ("the round that was meant, its beginning edited by hand", "applied", -100, 1.0),
+        ("sent back for review between look and send", "misapplied", 0.5, 1.0),
+        ("sent back for review, and its answer has no time", "misapplied", 0.5, None),
+    ],
+)
+def test_a12_the_answer_tells_that_the_item_was_closed_in_another_round(what, state, begun, at):
+    """The manager closes what was reviewed. A colleague has just sent it back to the reviewers, and from there it can be closed, too."""
+    s = moving()
+    shown = closed(s, at or 1.0, begun=NOW + begun)
+    shown = replace(shown, answer=replace(shown.answer, at=None if at is None else NOW + at))
+    move = life.answered(s, 1, Applied(shown, FACT, partial=True), context(1))
+    assert (what, state) == (what, move.submission.state), ended(move)
+
+
+def test_a12_a_close_that_a_look_finds_is_judged_by_when_the_round_began():
+    """Found later: reopened and sent to the reviewers again after our close, or before it?"""
+    s = moving()
+    looks = [closed(s, 5.0, begun=NOW + begun) for begun in (90, 0.5)]
+    assert [landed(s, look).state for look in looks] == ["applied", "misapplied"]
 
 
 def test_the_response_that_the_item_had_before_is_not_ours():

@@ -574,6 +574,16 @@ class TestSilence:
         assert (site.asked(), rt.ledger.queries.due()) == (0, [])
         rt.accounts = {"tower": account}
 
+    def test_a_grant_that_comes_back_into_the_settings_works_again(self, site, rt):
+        """Left out of a deployment, and put back at once. Without: nobody renews its tokens for a day, and nobody says so."""
+        site.clock.pass_(STALE)
+        account = rt.accounts["tower"]
+        rt.accounts = {}
+        tokens.renew(rt)
+        rt.accounts = {"tower": account}
+        ready(rt)
+        assert (me(rt), site.told()) == ("jane", [])
+
 
 class TestSubmissions:
     def test_they_wait_without_an_attempt_and_say_why(self, site, rt):

@@ -447,15 +447,12 @@ def _moved_before(s: Submission, number: int, look: Snapshot, ctx: Context) -> s
 
 
 def _begun_since(s: Submission, step: tasks.Step, look: Snapshot) -> str | None:
-    """Whether the round is younger than the decision. Who waits for the turn decided before the step began, but not before the round."""
-    since = look.begun if s.command.wait_for_turn or step.started is None else step.started
-    if since is not None and since > s.command.issued_at:
-        return (
-            "the step was begun after the command was issued"
-            if since == step.started
-            else "the review was begun after the command was issued"
-        )
-    return None
+    """Whether the round is younger than the decision. Who waits for the turn decided before the step began, but not before the round; and a
+    review that was taken back and sent again may go on with a step that keeps its old beginning.
+    """
+    begun = {"review": look.begun, "step": None if s.command.wait_for_turn else step.started}
+    late = next((what for what, at in begun.items() if at is not None and at > s.command.issued_at), None)
+    return late and f"the {late} was begun after the command was issued"
 
 
 def _may_send(s: Submission, look: Snapshot, ctx: Context) -> Move:
@@ -691,6 +688,8 @@ def _found(s: Submission, seen: Found, ctx: Context) -> Move:
         state, why = "misapplied", f"meant for {s.part}, took effect on another part"
     elif s.baseline and steps and _another_round(s.baseline, seen.snapshot, seen.hits[0][1]):
         state, why = "misapplied", "took effect in another round than the one it was meant for"
+    elif s.baseline and s.choice and not steps and _ended_another(s.baseline, seen.snapshot):
+        state, why = "misapplied", "the item was closed in another review than the one that was seen before"
     else:
         state, why = "applied", f"step {steps[0]}" if steps else seen.snapshot.status
     if state == s.state:
@@ -708,6 +707,20 @@ def _another_round(base: Snapshot, look: Snapshot, hit: Response) -> bool:
     if was and now:
         return not all(near(a.started, b.started, tasks.SAME_MODIFIED) for a, b in ((now[1], was[1]), (now[2], was[2])))
     return bool(look.gone(base))
+
+
+def _ended_another(base: Snapshot, look: Snapshot) -> bool:
+    """Whether a response to the whole came in a review that was begun after *base*: its manager may close it from there, too. One that was
+    begun after the response says nothing: it was opened again since. Nor does a beginning that a manager wrote down by hand, in the past.
+    """
+    if (
+        look.begun is None
+        or look.begun <= (base.modified or 0.0) + tasks.SAME_MODIFIED
+        or near(look.begun, base.begun, tasks.SAME_MODIFIED)
+    ):
+        return False
+    at = look.answer.at if look.answer else None
+    return at is None or look.begun <= at
 
 
 # --- an answer ----------------------------------------------------------------------------------------------------------------------------

@@ -30,8 +30,8 @@ GLANCE = 0.2
 LATER = 60.0
 """Seconds until a submission is looked at again that waits for a person: for a login, or for mended settings."""
 
-UNUSED = 86_400.0
-"""Seconds for which tokens are let be that no grant of the settings uses."""
+UNUSED = 3_600.0
+"""Seconds for which the tick lets tokens be that no grant of the settings uses."""
 
 
 def ready(rt: Runtime, account: Account, grants: Iterable[str]) -> None:

@@ -126,12 +126,14 @@ class Tokens:
         return self._db.write(work)
 
     def postpone(self, names: Sequence[str], seconds: float) -> None:
-        """Let these be for so long: nobody in the settings uses them."""
+        """Let these be for so long: nobody in the settings uses them. Whoever comes to need them is not kept waiting: a lease that nobody
+        holds ends the tick's interest and no one else's.
+        """
 
         def work(c: Connection) -> None:
-            t = tables.tokens
-            where = (t.c.name.in_(names), t.c.next_at.is_not(None))
-            c.execute(sa.update(t).where(*where).values(next_at=self._db.now(c) + seconds))
+            t, now = tables.tokens, self._db.now(c)
+            where = (t.c.name.in_(names), t.c.lease_until <= now)
+            c.execute(sa.update(t).where(*where).values(holder=None, lease_until=now + seconds))
 
         if names:
             self._db.write(work)
