@@ -16,6 +16,7 @@ import json
 import os
 import random
 import secrets
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -123,11 +124,14 @@ def one(
                 killer = threading.Thread(target=kill, args=(house, kills, seconds, dice, rotating))
                 killer.start()
                 began, due = time.monotonic(), 0
+                writes: list[float] = []
                 rings = Rings(broker, namespace)
                 size = int(given.rate / A_SECOND) or 1
                 for number in range(0, given.events, size):
                     due = min(number + size, given.events)
+                    started = time.monotonic()
                     write(book, number, due, given.events // PER_TASK)
+                    writes.append(time.monotonic() - started)
                     for endpoint in endpoints:
                         rings.ring("emit", endpoint)
                     time.sleep(max(0.0, began + due / given.rate - time.monotonic()))
@@ -137,9 +141,9 @@ def one(
                 for name in set(endpoints) - {"failing", "stalling", "gone"}:
                     until(lambda name=name: states(book)[name].get("due", 0) == 0, 300, f"{name} to have it all")  # type: ignore[misc]
                 calls, refused = report(url)
-                cpu = {} if kills else {"cpu_s": spent(house["worker"].pid)}
+                more = {"write_ms": round(statistics.median(writes) * 1000)} | ({} if kills else {"cpu_s": spent(house["worker"].pid)})
                 found, wrong = judged(calls, {e["id"] for e in wanted}, endpoints, states(book), book, kills)
-                return {**found, **cpu}, wrong + [f"{n} signatures were refused" for n in (refused,) if n]
+                return {**found, **more}, wrong + [f"{n} signatures were refused" for n in (refused,) if n]
 
 
 def settings(url: str, secret: str, endpoints: Sequence[str]) -> dict[str, str]:
@@ -294,12 +298,13 @@ def paced(name: str, by_event: Mapping[str, Sequence[float]], slow: float, kills
 def table(about: Mapping[str, Any]) -> str:
     """The figures, for docs/events.md."""
     lines = [
-        "| round | received | doubles | p50 | p99 | longest | CPU of the worker |",
-        "|---|---|---|---|---|---|---|",
+        "| round | received | doubles | p50 | p99 | longest | of it, to be written | CPU of the worker, s |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, r in about["rounds"].items():
         d = r["delay_ms"]
-        lines.append(f"| {name} | {r['received']:,} | {r['doubles']} | {d[50]} ms | {d[99]} ms | {d[100]} ms | {r.get('cpu_s', '')} |")
+        late = " | ".join(f"{ms} ms" for ms in (d[50], d[99], d[100], r["write_ms"]))
+        lines.append(f"| {name} | {r['received']:,} | {r['doubles']} | {late} | {r.get('cpu_s', '')} |")
     lines += ["", "| endpoint | round | tries | events tried | delivered | set aside | due |", "|---|---|---|---|---|---|---|"]
     for name, r in about["rounds"].items():
         for sick in SICK:
