@@ -198,8 +198,8 @@ PARTS: Final = (
     Mutant(
         "nobody asks when the step began",
         "core/submission.py",
-        "    if since is not None and since > s.command.issued_at:\n",
-        '    if since is not None and since > float("inf"):\n',
+        "if at is not None and at > s.command.issued_at), None)\n",
+        'if at is not None and at > float("inf")), None)\n',
         "WRONG-ROUND",
         f"{SENT_BACK} pinned=False faults=0 people=0 early=0.7",
     ),
