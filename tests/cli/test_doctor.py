@@ -56,6 +56,18 @@ def test_a_project_that_is_not_there(terminal):
     assert (found["verdict"], "project_id" in found["todo"]) == ("FAIL", True), found
 
 
+def test_what_is_to_be_done_where_nobody_says_whose_the_token_is(terminal):
+    """It is the network, or the token: project and membership are sent to be looked at only where the upstream has said no."""
+    terminal.login()
+    terminal.sandbox.fault("autodesk.me", "reset", times=None)
+    (unreached,) = terminal.findings("grant tower/mia")
+    terminal.sandbox.control("DELETE", "/faults")
+    terminal.sandbox.control("POST", "/tokens", {"expire": True})
+    (refused,) = terminal.findings("grant tower/mia")
+    assert ("network" in unreached["todo"], "is refused" in refused["detail"]) == (True, True), (unreached, refused)
+    assert "token good" not in unreached["detail"] + refused["detail"]
+
+
 def test_a_project_id_with_its_prefix_is_refused_with_a_hint(terminal):
     terminal.set(f'"{PROJECT}"', f'"b.{PROJECT}"')
     result = terminal.run("--account", "tower")

@@ -121,7 +121,7 @@ def test_the_address_is_pasted(terminal):
     ("pasted", "told"),
     [
         ("", "nothing was pasted"),
-        ("http://127.0.0.1/callback\n", "another login"),
+        ("http://127.0.0.1/callback\n", "the whole address"),
         ("http://127.0.0.1/callback?state=x&code=c\n", "another login"),
     ],
 )

@@ -146,7 +146,7 @@ def test_the_address_tells_no_secret():
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        ({"code": "c"}, "another login"),
+        ({"code": "c"}, "no state"),
         ({"code": "c", "state": "x"}, "another login"),
         ({"state": STATE}, "no code"),
         ({"state": STATE, "code": ""}, "no code"),

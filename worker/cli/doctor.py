@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from worker.ledger import Ledger
     from worker.settings import Account as AccountSettings
 
+UNREACHED = "check base_url, network and proxy"
+
 SKEW = 5.0
 """Seconds that two clocks may differ: an upstream's `Date` has whole seconds and takes a moment to arrive."""
 
@@ -289,13 +291,18 @@ def _grant(rt: "Runtime", account: "Account", grant: str, known: str) -> Finding
     if isinstance(got, Unknown):
         got = got.fact
     if isinstance(got, Fact):
-        todo = "check client_id and client_secret" if got.status in (400, 401, 403) else "check base_url, network and proxy"
+        todo = "check client_id and client_secret" if got.status in (400, 401, 403) else UNREACHED
         return Finding(check, "FAIL", f"no token: {got}", todo)
     assert isinstance(got, Token)
     me = paid(rt, account, grant, account.connector.whoami)
     if isinstance(me, Unknown):
-        todo = "check project_id; is the user a member of the project, and has its account let the app in?"
-        return Finding(check, "FAIL", f"token good, but it does not show whose it is: {me.fact}", todo)
+        said, todo = "it cannot be asked whose the token is", UNREACHED
+        if me.fact.status == 401:
+            said, todo = "the token is refused", "look again in a minute: until then it is renewed, or it is told why not"
+        elif me.fact.status:
+            said = "token good, but it does not show whose it is"
+            todo = "check project_id; is the user a member of the project, and has its account let the app in?"
+        return Finding(check, "FAIL", f"{said}: {me.fact}", todo)
     if me is not None and me != acts_as:
         return Finding(check, "FAIL", f"it acts as {me}, not as {acts_as}", f"set acts_as to {me}, or let {acts_as} consent")
     now, dates = rt.ledger.queries.now(), list[float]()

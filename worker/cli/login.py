@@ -148,7 +148,8 @@ class _Login:
 
         code = consent.code(back)
         if isinstance(code, Fact):
-            raise Failure(f"no consent was given ({code}): nothing was stored")
+            said = ": ".join(filter(None, (code.code, code.text)))
+            raise Failure(f"no consent was given ({said}): nothing was stored")
         deadline = self.account.rules.deadline
         got: Renewed | Fact | Unknown = asked(self.rt, consent.exchange(code), None, deadline)
         if isinstance(got, Fact | Unknown):

@@ -131,7 +131,8 @@ def _told(about: Mapping[str, Any], story: "Story") -> Iterator[str]:
     if found.next_at:
         yield f"  next look: {iso(found.next_at)}" + (f" (in {age(found.next_at - now)})" if found.next_at > now else " (due)")
     for a in story.attempts:
-        settled = f"{a['outcome']} at {iso(a['settled_at'])}" if a["outcome"] else f"no answer yet; quiet until {iso(a['quiet_until'])}"
+        open_ = "no answer yet" if now < a["quiet_until"] else "its answer was never seen"
+        settled = f"{a['outcome']} at {iso(a['settled_at'])}" if a["outcome"] else f"{open_}; quiet until {iso(a['quiet_until'])}"
         yield f"  attempt {a['n']}: begun {iso(a['began_at'])}, {settled}"
     yield "  story:"
     for link in story.links:

@@ -106,7 +106,7 @@ def spend(rt: Runtime, account: Account, grant: str, use: Callable[[str], Answer
     if isinstance(taken, Found):
         return False
     answer, parties, dice = use(taken.refresh), _parties(rt, renewal.name), rt.dice()
-    settled = insist(rt, lambda _: rt.ledger.tokens.settle(taken, answer, parties, dice), tokens=renewal.name)
+    settled = insist(rt, lambda _: rt.ledger.tokens.settle(taken, answer, parties, dice), whose=renewal.name)
     _tell(rt, settled)
     _show(rt, account, grant, renewal, settled.found)
     return True
@@ -153,9 +153,9 @@ def _renewed(rt: Runtime, renewal: Renewal, *, refused: int | None, idle: bool =
         bag.put(None, Errand(renewal.ask(taken.refresh), None, DEADLINE, lost=Lost, unsent=Unsent, leave_by=leave_by))
         answer: Answer = bag.take()[0][1]
     parties, dice = _parties(rt, renewal.name), rt.dice()
-    settled = insist(rt, lambda _: rt.ledger.tokens.settle(taken, answer, parties, dice), tokens=renewal.name)
+    settled = insist(rt, lambda _: rt.ledger.tokens.settle(taken, answer, parties, dice), whose=renewal.name)
     if not isinstance(answer, Renewed):
-        log.warning("tokens.not_renewed", tokens=renewal.name, outcome=type(answer).__name__.lower(), fact=str(answer.fact))
+        log.warning("tokens.not_renewed", whose=renewal.name, outcome=type(answer).__name__.lower(), fact=str(answer.fact))
     _tell(rt, settled)
     return settled.found
 

@@ -168,7 +168,9 @@ class AuthorizationCode:
 
     def code(self, back: Mapping[str, str]) -> str | Fact:
         """The code in the query of the redirect, or what speaks against it. An answer to another question is none."""
-        if back.get("state") != self.state:
+        if not back.get("state"):
+            return Fact("consent", text="the answer has no state: is it the whole address that the browser ended at?")
+        if back["state"] != self.state:
             return Fact("consent", text="the answer belongs to another login: its state is not the one that was sent")
         if "error" in back:
             return Fact("consent", code=clean(back["error"])[:80], text=clean(back.get("error_description", ""))[:EXCERPT] or None)
