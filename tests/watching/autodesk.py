@@ -83,7 +83,8 @@ class AutodeskMonth:
         self._asked += operation != "token"
         if operation == "read":
             task = (self.upstream.task_of(request) or "").partition("/")[0]
-            self.truth.look(task, "steps" if request.path.endswith("/steps") else "item", self.world.now)
+            taken_back = ("step.opened",) if self.project.items[task].state != REVIEW else ()  # its step waits for nobody then
+            self.truth.look(task, "steps" if request.path.endswith("/steps") else "item", self.world.now, without=taken_back)
 
     def parts(self) -> Iterator[tuple[str, int, Mapping[str, Window], bool | None]]:
         """(name, requests, tasks, whether the feed shows it) each. One request serves both kinds of news."""

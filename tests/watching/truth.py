@@ -6,7 +6,7 @@ went between two looks. First sight is a baseline.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,14 +80,14 @@ class Truth:
                 self.happenings.append(story.there[new])
         story.now, story.stale = now, True
 
-    def look(self, task: str, aspect: str, at: float) -> None:
-        """A watcher is shown *task*."""
+    def look(self, task: str, aspect: str, at: float, *, without: Collection[str] = ()) -> None:
+        """A watcher is shown *task*. *without*: types of which it shows nothing now."""
         story = self._stories.get((task, aspect))
         if story is None or not story.stale:
             return
         if story.seen is not None:
             for new in story.now - story.seen:
-                if not self._hidden(new, story.seen, story.now):
+                if new[0] not in without and not self._hidden(new, story.seen, story.now):
                     story.there[new].due = at
         story.seen, story.stale = story.now, False
 
