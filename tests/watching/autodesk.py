@@ -35,7 +35,6 @@ def of_steps(item: Item, project: Project) -> Iterator[Shown]:
             yield "step.completed", (step.number, millis(step.completed_at)), None
         if step.status == RUNNING:
             yield "step.opened", (step.number,), step.started_at
-    yield "task.changed", ("steps",), tuple(step.due for step in item.steps)
 
 
 def of_item(item: Item) -> Iterator[Shown]:

@@ -141,18 +141,18 @@ def told(ledger: Ledger) -> list[tuple[float, dict[str, Any]]]:
 def found(plan: Plan, month: Month, engine: Direct, events: Sequence[tuple[float, dict[str, Any]]], end: float) -> Watched:
     """The events against what happened."""
     truth: Truth = month.truth
-    verdict = judge(truth, events)
+    verdict = judge(truth, events, end + DAY)
 
     def part(name: str, requests: int, tasks: Mapping[str, Window], fed: bool | None) -> Part:
         def ours(h: Happening) -> bool:
             return h.key[0] in tasks and fed in {None, h.fed}
 
-        between = [h for h in verdict.between if ours(h) and h.since <= tasks[h.key[0]].until]
+        between = [h for h in verdict.between if ours(h)]
         missed, doubled = sum(map(ours, verdict.missed)), sum(key[0] in tasks for key, _ in verdict.doubled)
         return Part(name, len(tasks), requests, [h for h in verdict.told if ours(h)], between, missed, doubled, tasks, whole=fed is None)
 
     parts = [part(*each) for each in month.parts()]
-    wrong = [f"missed {h.key} since {h.since - START:.1f}, due {(h.due or 0) - START:.1f}" for h in verdict.missed]
+    wrong = [f"missed {h.key} since {h.since - START:.1f}, due {h.due and h.due - START}" for h in verdict.missed]
     wrong += [f"doubled {key} at {at - START:.1f}" for key, at in verdict.doubled]
     requests = {name: n for name, n in engine.requests.items() if name != "token"}
     return Watched(plan, end + DAY, parts, requests, engine.answers, Counter(e["type"] for _, e in events), wrong)

@@ -34,6 +34,7 @@ SAID = {
 def truth():
     """A task that was seen at ten seconds, answered at twenty, and begun anew at thirty."""
     made = Truth(hides=True)
+    made.windows["T"] = Window(5.0, fed=True)
     made.becomes("T", "", [OPEN], 5.0, fed=True)
     made.look("T", "", 10.0)
     made.becomes("T", "", [ANSWER], 20.0, fed=True)
@@ -53,7 +54,7 @@ def truth():
 def test_the_judge(truth, looks, events, want):
     for at in looks:
         truth.look("T", "", at)
-    verdict = judge(truth, events)
+    verdict = judge(truth, events, 100.0)
     assert (len(verdict.told), len(verdict.missed), len(verdict.doubled)) == want
 
 
@@ -61,8 +62,14 @@ def test_what_came_and_went_is_counted_apart_and_leaves_no_trace(truth):
     """Step 1 is open again, as it was at the last look: who did not see the answer cannot tell."""
     truth.becomes("T", "", [("step.opened", (1,), 2), ("task.restarted", (), 1)], 30.0, fed=True)
     truth.look("T", "", 35.0)
-    verdict = judge(truth, [])
+    verdict = judge(truth, [], 100.0)
     assert (verdict.missed, sorted(h.key[1] for h in verdict.between)) == ([], ["response.recorded", "step.opened", "task.restarted"])
+
+
+def test_what_was_there_for_hours_and_met_no_look_was_missed(truth):
+    """Without: a feed that skips a task for ever would have missed nothing."""
+    [missed] = judge(truth, [], 10_000.0).missed
+    assert missed.key[1] == "response.recorded"
 
 
 def test_the_usual_way_is_late_by_half_its_interval_and_reads_as_long_as_somebody_cares(truth):

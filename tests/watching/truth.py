@@ -18,8 +18,8 @@ Shown = tuple[str, tuple[Any, ...], Any]
 Key = tuple[str, str, tuple[Any, ...]]
 """(task, event type, what tells it from others)."""
 
-CHANGES = ("title", "status", "due", "steps")
-"""What `task.changed` tells of; who is assigned follows from the rest here."""
+CHANGES = ("title", "status", "due")
+"""What `task.changed` tells of; the rest of it follows from progress here."""
 
 FOREVER = float("inf")
 
@@ -31,7 +31,9 @@ def millis(at: float) -> int:
 
 @dataclass(slots=True, eq=False)
 class Happening:
-    """One fact, from `since` on; `until`: when it was there no more. `fed`: the feed shows it; `due`: the look that has to tell it."""
+    """One fact, from `since` on; `until`: when it was there no more. `fed`: the feed shows it; `due`: the look that has to tell it;
+    `hidden`: a look has met it, and could not know that it was another than before.
+    """
 
     key: Key
     since: float
@@ -39,6 +41,7 @@ class Happening:
     until: float = FOREVER
     due: float | None = None
     told: float | None = None
+    hidden: bool = False
 
 
 @dataclass(slots=True)
@@ -89,6 +92,8 @@ class Truth:
             for new in story.now - story.seen:
                 if new[0] not in without and not self._hidden(new, story.seen, story.now):
                     story.there[new].due = at
+            for happening in story.there.values():
+                happening.hidden = happening.due is None
         story.seen, story.stale = story.now, False
 
     def _hidden(self, new: Shown, seen: frozenset[Shown], now: frozenset[Shown]) -> bool:
@@ -108,8 +113,12 @@ class Verdict:
     between: list[Happening]
 
 
-def judge(truth: Truth, events: Iterable[tuple[float, dict[str, Any]]]) -> Verdict:
-    """Each fact that a look has shown against the events, (when it was told, CloudEvent) each."""
+OVERLOOKED = 7200.0
+"""Seconds. The longest that a watch waits is an hour, and a tenth more: what could be seen for so long and met no look, was missed."""
+
+
+def judge(truth: Truth, events: Iterable[tuple[float, dict[str, Any]]], end: float) -> Verdict:
+    """Each fact that a look has shown against the events, (when it was told, CloudEvent) each; at *end* all was over."""
     said: dict[Key, list[float]] = defaultdict(list)
     for at, event in events:
         for key in keys(event):
@@ -129,7 +138,13 @@ def judge(truth: Truth, events: Iterable[tuple[float, dict[str, Any]]]) -> Verdi
             else:
                 doubled.append((key, at))
         missed += open_
-    return Verdict(told, missed, doubled, [h for h in truth.happenings if h.due is None])
+    between: list[Happening] = []
+    for happening in truth.happenings:
+        wanted = truth.windows[happening.key[0]].until
+        if happening.due is None and happening.since <= wanted:
+            there = min(happening.until, wanted, end) - happening.since
+            (missed if there > OVERLOOKED and not happening.hidden else between).append(happening)
+    return Verdict(told, missed, doubled, between)
 
 
 def keys(event: dict[str, Any]) -> list[Key]:
