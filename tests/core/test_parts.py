@@ -442,6 +442,21 @@ def test_a12_a_close_that_a_look_finds_is_judged_by_when_the_round_began():
     assert [landed(s, look).state for look in looks] == ["applied", "misapplied"]
 
 
+@pytest.mark.parametrize(
+    ("what", "state", "begun"),
+    [("after our close", "applied", 90), ("under it", "misapplied", 0.5), ("by hand, in the past", "applied", -1000)],
+)
+def test_a12_a_step_that_goes_on_in_a_review_that_was_begun_under_our_close(what, state, begun):
+    """Taken back, a drawing replaced, and sent again, between our look and its send. The answer shows the part alone, which is as it was."""
+    s = life.answered(closing(BASE), 1, Applied(with_us(closing(BASE)), FACT, partial=True), context(2)).submission
+    whole = replace(with_us(s), begun=NOW + begun)
+    move = life.looked(s, whole, context(6))
+    assert (what, s.state, move.submission.state) == (what, "applied", state)
+    if state == "misapplied":
+        settled = life.resolve(move.submission, "applied", "she has read it", None, context(7)).submission
+        assert life.looked(settled, whole, context(8)).submission.state == "applied", "what a person has decided stands"
+
+
 def test_the_response_that_the_item_had_before_is_not_ours():
     """Reopened, and to be closed again: the old response stands in the item until then."""
     before = replace(OVER, answer=replace(closes(1, "jane", -70, "first"), part=None))

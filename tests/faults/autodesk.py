@@ -49,7 +49,7 @@ class AutodeskScene:
         for user in GRANTS.values():
             self.upstream.authentication.enrol({"id": user, "client_id": "sandbox", "keys": {"k": public}})
         self.ids: list[str] = []
-        self.landed: dict[int, float | None] = {}
+        self.landed: dict[int, tuple[float | None, float | None]] = {}
 
     def draw(self) -> str:
         o, tape = self.world.options, self.world.tape
@@ -102,9 +102,10 @@ class AutodeskScene:
         for e in self.project.journal[since:]:
             part = e.task.partition("/")[2] or None
             if e.n not in self.landed:
-                found = self.project.items[e.item].find(*part.split("/")) if part else None
-                self.landed[e.n] = found[1].started_at if found else None
-            out.append(Deed(e.n, e.at, e.item, part, e.action, e.user, e.step, e.round, e.comment, e.by, self.landed[e.n]))
+                item = self.project.items[e.item]
+                found = item.find(*part.split("/")) if part else None
+                self.landed[e.n] = (found[1].started_at if found else None, item.sent_to_review)
+            out.append(Deed(e.n, e.at, e.item, part, e.action, e.user, e.step, e.round, e.comment, e.by, *self.landed[e.n]))
         return out
 
     def truth(self, id_: str, behind: float = 0.0) -> Truth:
@@ -170,7 +171,7 @@ class AutodeskScene:
     def shows(self, issued: Truth, look: Truth, step: int | None, part: str | None, pinned_at: float | None) -> bool:
         began = look.began(step, part) or 0.0
         if pinned_at is not None:
-            return began > pinned_at
+            return max(began, look.begun or 0.0) > pinned_at
         return look.begun != issued.begun or (issued.began(step, part) is not None and began != issued.began(step, part))
 
     def exposed(self, task: str, user: str, step: int | None) -> bool:

@@ -51,7 +51,7 @@ def _submissions(world: World) -> Iterator[tuple[str, str]]:
             yield "FALSE-APPLIED", plan.name
         if row.state in {"superseded", "refused", "expired", "cancelled"} and standing:
             yield "FALSE-END", f"{plan.name} is {row.state}: {row.reason}"
-        wrong = [e for e in standing if _astray(e)]
+        wrong = [e for e in standing if _astray(e) or _begun_under(world, e)]
         if (wrong or len(standing) > 1) and not told[plan.id] & ({"misapplied", "duplicated"} | (set() if world.marks else {"parked"})):
             yield "UNTOLD", f"{plan.name} on step {', '.join(str(e.entry.step) for e in standing)}"
         if row.state not in ENDED | HELD:
@@ -88,6 +88,14 @@ def _astray(effect: Effect) -> bool:
     if entry.step != send.plan_step or entry.part != send.plan.part:
         return True
     return entry.began is not None and send.look is not None and entry.began != send.look.task.began(entry.step, entry.part)
+
+
+def _begun_under(world: World, effect: Effect) -> bool:
+    """Whether it came in a review that was begun after the look it rests on, in a step that went on; and no later one hides that."""
+    send, entry = effect.send, effect.entry
+    if entry.part is None or entry.begun is None or send.look is None:
+        return False
+    return entry.begun != send.look.task.begun and world.scene.truth(entry.task).begun == entry.begun
 
 
 def _stands(world: World, effect: Effect) -> bool:

@@ -204,18 +204,40 @@ PARTS: Final = (
         f"{SENT_BACK} pinned=False faults=0 people=0 early=0.7",
     ),
     Mutant(
+        "nobody asks when the review began",
+        "core/submission.py",
+        '    begun = {"review": look.begun, "step"',
+        '    begun = {"step"',
+        "WRONG-ROUND",
+        f"{SENT_BACK} goes_on=True pinned=False faults=0 people=0 early=0.7",
+    ),
+    Mutant(
+        "nobody asks whether the review was begun under an effect",
+        "core/submission.py",
+        "    return at is None or look.begun <= at\n",
+        "    return at is None\n",
+        "UNTOLD",
+        f"{SENT_BACK} goes_on=True faults=0 people=0.12",
+    ),
+    Mutant(
         "an effect is right in every round",
         "core/submission.py",
-        "    if was and now:\n        return not all(",
-        "    if was and now:\n        return False and not all(",
+        "        return not same or _begun_between(base, look, hit.at)\n"
+        "    return bool(look.gone(base))\n\n\ndef _begun_between(base: Snapshot, look: Snapshot, at: float | None) -> bool:\n",
+        "        return False\n"
+        "    return bool(look.gone(base))\n\n\ndef _begun_between(base: Snapshot, look: Snapshot, at: float | None) -> bool:\n"
+        "    return False\n",
         "UNTOLD",
         f"{SENT_BACK} faults=0.2 people=0.12",
     ),
     Mutant(
         "an answer knows its step's round only",
         "core/submission.py",
-        "for a, b in ((now[1], was[1]), (now[2], was[2])))",
-        "for a, b in ((now[1], was[1]),))",
+        "for a, b in ((now[1], was[1]), (now[2], was[2])))\n        return not same or _begun_between(base, look, hit.at)\n"
+        "    return bool(look.gone(base))\n\n\ndef _begun_between(base: Snapshot, look: Snapshot, at: float | None) -> bool:\n",
+        "for a, b in ((now[1], was[1]),))\n        return not same\n"
+        "    return bool(look.gone(base))\n\n\ndef _begun_between(base: Snapshot, look: Snapshot, at: float | None) -> bool:\n"
+        "    return False\n",
         "UNTOLD",
         f"{SENT_BACK} faults=0 people=0.12",
     ),

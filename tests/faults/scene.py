@@ -71,7 +71,9 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """An entry of the upstream's journal. `part`: where it has parts; `by`: api, person or system; `began`: of what it landed on."""
+    """An entry of the upstream's journal. `part`: where it has parts; `by`: api, person or system; `began`: of what it landed on;
+    `begun`: of the review.
+    """
 
     n: int
     at: float
@@ -84,6 +86,7 @@ class Deed:
     comment: str | None
     by: str
     began: float | None = None
+    begun: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

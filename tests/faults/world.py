@@ -418,7 +418,7 @@ class World:
             raise Broken("answer lost")
         if send and response.status in {401, 429}:
             send.proven_unsent = True
-        if response.status == 200:
+        if response.status == 200 and task:  # who acts, and the project's responses, are asked between the reads of one look
             ex.look = look
         if not act and response.status == 200 and whole:
             for id_ in [task] if task else self.ids:

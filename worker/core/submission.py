@@ -59,6 +59,9 @@ TOLD = STATES - OPEN
 MAX_ATTEMPTS = 5
 """Possibly sent attempts before a person decides: a fifth lost answer in a row is no accident any more."""
 
+RESOLVED = "resolved by a person"
+ANOTHER_ROUND = "took effect in another round than the one it was meant for"
+
 PATIENCE = 600.0
 """Seconds past `not_after` in which reading may fail before what is in doubt is parked: one failed look proves nothing either way."""
 
@@ -667,6 +670,10 @@ def _absent(s: Submission, look: Snapshot, ctx: Context) -> Move:
     return _begin(replace(s, exposed=exposed), look, ctx)
 
 
+def _ended_at(look: Snapshot) -> float | None:
+    return look.answer.at if look.answer else None
+
+
 def _answered(s: Submission) -> bool:
     return any(a.n > s.written_off and a.outcome == "applied" for a in s.attempts)
 
@@ -687,8 +694,8 @@ def _found(s: Submission, seen: Found, ctx: Context) -> Move:
     elif s.part and names and any(r.part != s.part for _, r in seen.hits):
         state, why = "misapplied", f"meant for {s.part}, took effect on another part"
     elif s.baseline and steps and _another_round(s.baseline, seen.snapshot, seen.hits[0][1]):
-        state, why = "misapplied", "took effect in another round than the one it was meant for"
-    elif s.baseline and s.choice and not steps and _ended_another(s.baseline, seen.snapshot):
+        state, why = "misapplied", ANOTHER_ROUND
+    elif s.baseline and s.choice and not steps and _begun_between(s.baseline, seen.snapshot, _ended_at(seen.snapshot)):
         state, why = "misapplied", "the item was closed in another review than the one that was seen before"
     else:
         state, why = "applied", f"step {steps[0]}" if steps else seen.snapshot.status
@@ -698,20 +705,21 @@ def _found(s: Submission, seen: Found, ctx: Context) -> Move:
 
 
 def _another_round(base: Snapshot, look: Snapshot, hit: Response) -> bool:
-    """Of a part by its own beginning: an answer that shows the part alone has no other. That the review was begun anew since says nothing:
-    what stands in a step that goes on was there before.
+    """Of a part by its own beginning, because an answer that shows the part alone has no other; and by that of the review, where that is
+    shown. That it was begun anew after the response says nothing: what stands in a step that goes on was there before.
     """
     if look.shape != base.shape:
         return True
     was, now = base.part(hit.part), look.part(hit.part)
     if was and now:
-        return not all(near(a.started, b.started, tasks.SAME_MODIFIED) for a, b in ((now[1], was[1]), (now[2], was[2])))
+        same = all(near(a.started, b.started, tasks.SAME_MODIFIED) for a, b in ((now[1], was[1]), (now[2], was[2])))
+        return not same or _begun_between(base, look, hit.at)
     return bool(look.gone(base))
 
 
-def _ended_another(base: Snapshot, look: Snapshot) -> bool:
-    """Whether a response to the whole came in a review that was begun after *base*: its manager may close it from there, too. One that was
-    begun after the response says nothing: it was opened again since. Nor does a beginning that a manager wrote down by hand, in the past.
+def _begun_between(base: Snapshot, look: Snapshot, at: float | None) -> bool:
+    """Whether the review was begun after *base* and before a response of *at*. One that was begun after it says nothing: it was opened, or
+    sent, again since. Nor does a beginning that a manager wrote down by hand, in the past.
     """
     if (
         look.begun is None
@@ -719,7 +727,6 @@ def _ended_another(base: Snapshot, look: Snapshot) -> bool:
         or near(look.begun, base.begun, tasks.SAME_MODIFIED)
     ):
         return False
-    at = look.answer.at if look.answer else None
     return at is None or look.begun <= at
 
 
@@ -842,7 +849,13 @@ def credited(s: Submission, look: Snapshot, ctx: Context) -> Move | None:
     if not isinstance(seen, Found):
         return None
     new = {r.id for _, r in seen.hits} - set(s.hits) if seen.hits else s.state == "in_doubt"
-    return _found(s, seen, ctx) if new else None
+    if new:
+        return _found(s, seen, ctx)
+    # The answer showed the part alone: that the review had been begun anew under it is seen by the first look at the whole.
+    if s.state != "applied" or (s.reason or "").startswith(RESOLVED) or s.baseline is None or s.part is None:
+        return None
+    again = any(_begun_between(s.baseline, look, r.at) for _, r in seen.hits)
+    return _end(s, "misapplied", ANOTHER_ROUND, ctx, look=look) if again else None
 
 
 def _later(s: Submission, ctx: Context, reason: str, retry_after: float | None, *, until: float | None = None) -> Move:
@@ -898,7 +911,7 @@ def resolve(s: Submission, verdict: Literal["applied", "abandoned", "retry"], no
         raise NotNow(msg)
     said = Note("resolved", {"as": verdict}, {"note": note})
     if verdict != "retry":
-        move = _end(s, verdict, f"resolved by a person: {note}", ctx)
+        move = _end(s, verdict, f"{RESOLVED}: {note}", ctx)
         return replace(move, notes=(said, *move.notes))
     if pin is None and s.command.action in ON_A_STEP:
         msg = f"a retry needs --pin: copy the pin of the step it is meant for from `approvals task show {s.task}`"
