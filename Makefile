@@ -64,7 +64,7 @@ door: .venv/development  ## count what leaves where it arrives: never more than 
 isolation: .venv/development  ## nine accounts beside one that stalls: how long the nine wait (about three minutes)
 	@$(BIN)/python -m tests.benchmarks.isolation $(ARGS)
 
-watching: .venv/development  ## a month of ten thousand tasks, watched: how late, and for how many requests (about half an hour)
+watching: .venv/development  ## a month of ten thousand tasks, watched: how late, and for how many requests (about twenty minutes)
 	@$(BIN)/python -m tests.watching $(ARGS)
 
 servers:  ## RabbitMQ, Redis and PostgreSQL: with docker compose, else from the distribution's packages (needs root)
