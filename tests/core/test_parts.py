@@ -447,7 +447,7 @@ def test_a12_a_close_that_a_look_finds_is_judged_by_when_the_round_began():
     [("after our close", "applied", 90), ("under it", "misapplied", 0.5), ("by hand, in the past", "applied", -1000)],
 )
 def test_a12_a_step_that_goes_on_in_a_review_that_was_begun_under_our_close(what, state, begun):
-    """Taken back, a drawing replaced, and sent again, between our look and its send. The answer shows the part alone, which is as before."""
+    """Taken back, a drawing replaced, sent again, between our look and its send. The answer shows the part alone, which is as before."""
     s = life.answered(closing(BASE), 1, Applied(with_us(closing(BASE)), FACT, partial=True), context(2)).submission
     whole = replace(with_us(s), begun=NOW + begun)
     move = life.looked(s, whole, context(6))
