@@ -276,6 +276,14 @@ def test_a17_a_look_before_the_end_of_the_quiet_period_does_not_stand_for_the_on
     assert RULES.quiet < 500
 
 
+@pytest.mark.parametrize(("touched", "looks"), [(1.0, None), (-200.0, NOW + 2 + life.AFTERLOOK)])
+def test_an_item_that_was_read_before_our_effect_is_looked_at_once_more(touched, looks):
+    """A look is two reads: taken back and sent again between them, the item looks as it was, and the steps show our response."""
+    s = closing(ITEM)
+    polled = decide(replace(shown(s), modified=NOW + touched), s, known=ITEM)
+    assert (polled.moves[0].submission.state, polled.moves[0].submission.next_at) == ("applied", looks)
+
+
 def test_a_partial_answer_to_what_has_ended_is_looked_at_once_more():
     """A poll has credited it; what follows from it, the poll may have been too early to see."""
     s = closing(ITEM)

@@ -244,7 +244,7 @@ PARTS: Final = (
     Mutant(
         "no look after an answer that shows its part alone",
         "core/advance.py",
-        "            return replace(move, submission=life.shown_later(move.submission, ctx))\n",
+        "            return replace(move, submission=life.shown_later(move.submission, ctx.now))\n",
         "            return move\n",
         "EVENTS",
         "upstream=autodesk marks=True watched=False commands=1 tasks=1 faults=0 late=0 people=0 reads=0 stale=0 crash=0 ledger=0 others=0",

@@ -72,6 +72,9 @@ def advance(row: Row, answer: Answer, contexts: Contexts, now: float) -> Decisio
         for other in row.live.values():
             if other.id not in moves and (move := life.credited(other, look, _context(contexts, other, _credits(row, moves), now, answer))):
                 moves[other.id] = move
+        for id_, move in moves.items():
+            if move.told and life.torn(move.submission, look):
+                moves[id_] = replace(move, submission=life.shown_later(move.submission, now))
     told: tuple[Event, ...] = ()
     if look is not None and current:
         task, told = observe.observe(task, look, _credits(row, moves), now)
@@ -90,7 +93,7 @@ def _moved(s: Submission, answer: Answer, what: Read | Sent, current: bool, ctx:
     if answer.attempt is not None:
         move = life.answered(s, answer.attempt, what, ctx)  # type: ignore[arg-type]  # an answer with an attempt is a Sent
         if move.settled and isinstance(what, Applied) and what.partial and move.submission.state not in life.OPEN:
-            return replace(move, submission=life.shown_later(move.submission, ctx))
+            return replace(move, submission=life.shown_later(move.submission, ctx.now))
         if move.settled and not current and move.submission.state not in life.OPEN:
             return replace(move, submission=replace(move.submission, vigil=0, next_at=ctx.now))  # its events are still to be seen
         return move

@@ -835,10 +835,25 @@ def _again(s: Submission, read: Read, ctx: Context) -> Move:
     return replace(move, submission=replace(move.submission, tries=0, vigil=stage, next_at=next_at))
 
 
-def shown_later(s: Submission, ctx: Context) -> Submission:
-    """An ended one whose answer showed only its own part: one look more, which tells what came of it, and takes the place of none."""
+def torn(s: Submission, look: Snapshot) -> bool:
+    """Whether what *look* shows of our response is younger than what it shows of the item, which was read first: the review may have been
+    begun anew in between.
+    """
+    if s.state != "applied" or s.part is None or look.modified is None:
+        return False
+    return any(r.at is not None and r.at > look.modified + tasks.SAME_MODIFIED for r in _ours(s, look))
+
+
+def _ours(s: Submission, look: Snapshot) -> list[Response]:
+    return [r for _, r in look.responses() if r.id in s.hits]
+
+
+def shown_later(s: Submission, now: float) -> Submission:
+    """An ended one that was not shown whole, by an answer or by a torn look: one look more, which tells what came of it. It takes the
+    place of none.
+    """
     stage = max(0, s.vigil - 1) if s.next_at is not None else len(VIGIL) - 1
-    return replace(s, vigil=stage, next_at=min(s.next_at or float("inf"), ctx.now + AFTERLOOK))
+    return replace(s, vigil=stage, next_at=now + AFTERLOOK)
 
 
 def credited(s: Submission, look: Snapshot, ctx: Context) -> Move | None:
@@ -846,16 +861,18 @@ def credited(s: Submission, look: Snapshot, ctx: Context) -> Move | None:
     if s.acts_as is None or not s.attempts:
         return None
     seen = recognise(s, look, ctx.own)
-    if not isinstance(seen, Found):
-        return None
-    new = {r.id for _, r in seen.hits} - set(s.hits) if seen.hits else s.state == "in_doubt"
-    if new:
+    if isinstance(seen, Found) and ({r.id for _, r in seen.hits} - set(s.hits) if seen.hits else s.state == "in_doubt"):
         return _found(s, seen, ctx)
-    # The answer showed the part alone: that the review had been begun anew under it is seen by the first look at the whole.
+    return _end(s, "misapplied", ANOTHER_ROUND, ctx, look=look) if _begun_under(s, look) else None
+
+
+def _begun_under(s: Submission, look: Snapshot) -> bool:
+    """Whether the review had been begun anew under what was found to be applied: neither an answer, which shows the part alone, nor a torn
+    look could tell. What a person has decided stands.
+    """
     if s.state != "applied" or (s.reason or "").startswith(RESOLVED) or s.baseline is None or s.part is None:
-        return None
-    again = any(_begun_between(s.baseline, look, r.at) for _, r in seen.hits)
-    return _end(s, "misapplied", ANOTHER_ROUND, ctx, look=look) if again else None
+        return False
+    return any(_begun_between(s.baseline, look, r.at) for r in _ours(s, look))
 
 
 def _later(s: Submission, ctx: Context, reason: str, retry_after: float | None, *, until: float | None = None) -> Move:
