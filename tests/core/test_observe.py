@@ -252,6 +252,12 @@ def test_what_is_told_of_an_exact_task(expected, what, before, after):
     assert (expected, what) == (" ".join(told(before, after)), what)
 
 
+def test_b1_a_response_that_was_replaced_is_no_stale_read_where_the_item_stands_still():
+    """Without: nothing more is told of an item whose reviewer answers anew, until something else touches it."""
+    first, second = (item(review(1, "a", "b", by=[closes(1, "a", at)], started=0), at=0) for at in (5, 50))
+    assert (task(first).stale(second), task(second).stale(first)) == (False, True)
+
+
 def only(events, type_):
     return [e for e in events if e.type == type_]
 

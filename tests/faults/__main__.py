@@ -337,6 +337,8 @@ class Verdict:
             self._break("lost: published, confirmed, and not in the ledger", plan.key)
             return
         about = f"{plan.key} {row.state}: {row.reason}; effects {[(e['step'], e['round'], e['comment'].rsplit(' ')[-1]) for e in effects]}"
+        if row.next_at is not None:
+            about += f"; still to be looked at: {dict(row.progress)}"
         standing = [e for e in effects if self._stands(plan, e)]
         if len(effects) > 1:
             # What a second close has replaced is told where it was seen before that: afterwards nothing shows it.

@@ -212,6 +212,11 @@ class Snapshot:
         """The responses of *known* that are not here any more: a round has ended."""
         return _without(known, self)
 
+    def younger(self, known: "Snapshot", part: str | None) -> bool:
+        """Whether that part was touched since *known*, by its own `modified`."""
+        was, now = known.part(part), self.part(part)
+        return bool(was and now and was[2].modified and now[2].modified and now[2].modified > was[2].modified + SAME_MODIFIED)
+
     def explained(self, since: float | None) -> bool:
         """Whether `modified` still is *since*, or a visible response is what moved it.
 
@@ -335,14 +340,15 @@ class Task:
 
     def stale(self, look: Snapshot) -> bool:
         """Whether *look* is older than what we know: its `modified` is lower than the stored one (B1), or the same while responses
-        are gone: what takes responses away moves `modified`, even where a response does not.
+        are gone: what takes responses away moves `modified`, even where a response does not. A part that is younger than it was has
+        another response in the place of the first.
         """
         before = self.snapshot
         if before is None or before.modified is None or look.modified is None:
             return False
         if look.modified < before.modified - SAME_MODIFIED:
             return True
-        return look.modified <= before.modified + SAME_MODIFIED and bool(look.gone(before))
+        return look.modified <= before.modified + SAME_MODIFIED and any(not look.younger(before, r.part) for _, r in look.gone(before))
 
     def current(self, look: Snapshot, version: int) -> bool:
         """Whether *look* may take the place of what we know (B1): the row's version is still the one read before the request left; or the
