@@ -4,14 +4,13 @@ That it is true is seen to elsewhere: the fixtures of `ledger`, `flows` and `sys
 """
 
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.catalogue.judge import faults
+from tests.node import installed
 from worker.catalogue import DATA, asyncapi, schema
 from worker.core.delivery import Standing
 from worker.core.events import TYPES, VERSIONS, cloudevent, sink_disabled, sink_test
@@ -76,19 +75,8 @@ def test_a_reader_of_the_published_schema_takes_a_field_more():
 
 @pytest.fixture(scope="module")
 def parser(tmp_path_factory):
-    """The folder in which `@asyncapi/parser` is installed from its own lock. Without Node it is told, and in CI it is a failure."""
-    folder = tmp_path_factory.mktemp("parser")
-    source = Path(__file__).with_name("node")
-    for name in ("package.json", "package-lock.json", "judge.mjs"):
-        shutil.copy(source / name, folder)
-    npm = shutil.which("npm")
-    done = npm and subprocess.run([npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=folder, capture_output=True, timeout=180)
-    if not done or done.returncode:
-        why = done.stderr.decode() if done else "there is no npm"
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"npm is needed in CI: {why}")
-        pytest.skip(f"npm could not install it: {why}")
-    return folder
+    """The folder in which `@asyncapi/parser` is installed."""
+    return installed(tmp_path_factory.mktemp("parser"), Path(__file__).with_name("node"), "judge.mjs")
 
 
 @pytest.mark.slow

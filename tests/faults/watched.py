@@ -28,7 +28,7 @@ import structlog
 from tests import servers
 from tests.faults.stage import Chaos, Upstream, running_upstream, start
 from tests.faults.storms import READ
-from tests.system.house import House, Listener, listening, until
+from tests.system.house import House, listening, until
 from worker import bootstrap
 from worker.core.renewal import Renewed
 from worker.flows import Runtime
@@ -132,17 +132,17 @@ def run(args: argparse.Namespace) -> int:
         )
         chaos = Chaos(house, dice, broker, min(5.0, time.monotonic() - starts), PROCESSES)
         while any(task.todo for task in tasks) and time.monotonic() < end - 60:
-            came = _came(told)
+            types = came(told.events)
             for task in tasks:
-                if task.todo and dice.random() < SOMETIMES and (task.hasty or came[task.id] == task.told):
+                if task.todo and dice.random() < SOMETIMES and (task.hasty or types[task.id] == task.told):
                     task.act(world)
             time.sleep(0.2)
         chaos.close()
         with suppress(AssertionError):
-            until(lambda: not _wrong(tasks, told), max(1.0, end - time.monotonic()), "the last events")
+            until(lambda: not faulty(tasks, told.events), max(1.0, end - time.monotonic()), "the last events")
         for process in house.processes.values():
             process.stop()
-        wrong = _wrong(tasks, told)
+        wrong = faulty(tasks, told.events)
         if left := sum(bool(task.todo) for task in tasks):
             wrong["people"] = f"did not come to an end with {left} tasks: what they waited for was not told, or the budget was short"
         events = list(told.events)
@@ -195,28 +195,32 @@ def _known(rt: Runtime, tasks: Sequence[Watched]) -> int:
     return len(rt.ledger.tasks.changed(keys))
 
 
-def _events(told: Listener) -> list[dict[str, Any]]:
-    """Each once, in the order they came first."""
+Events = Sequence[dict[str, Any]]
+
+
+def each_once(events: Events) -> Events:
+    """In the order they came first."""
     out: dict[str, dict[str, Any]] = {}
-    for event in list(told.events):
+    for event in list(events):
         out.setdefault(event["id"], event)
     return list(out.values())
 
 
-def _came(told: Listener) -> Mapping[str, list[str]]:
+def came(events: Events) -> Mapping[str, list[str]]:
     """The types of each task's events, `task.changed` left out."""
     found: dict[str, list[str]] = defaultdict(list)
-    for event in _events(told):
+    for event in each_once(events):
         if event["type"] != "task.changed":
             found[event["subject"]].append(event["type"])
     return found
 
 
-def _wrong(tasks: Sequence[Watched], told: Listener) -> dict[str, str]:
-    came = _came(told)
-    out = {f"{t.kind} {t.id}": what for t in tasks if (what := t.wrong(came[t.id]))}
+def faulty(tasks: Sequence[Watched], events: Events) -> dict[str, str]:
+    """What is wrong, by the task."""
+    types = came(events)
+    out = {f"{t.kind} {t.id}": what for t in tasks if (what := t.wrong(types[t.id]))}
     numbers: dict[str, list[int]] = defaultdict(list)
-    for event in _events(told):
+    for event in each_once(events):
         numbers[event["subject"]].append(int(event["sequence"]))
     out |= {f"sequence of {task}": str(found) for task, found in numbers.items() if found != sorted(found)}
     return out

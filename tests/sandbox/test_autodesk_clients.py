@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from kiota_abstractions.authentication import BaseBearerTokenAuthenticationProvi
 from kiota_abstractions.base_request_configuration import RequestConfiguration
 from kiota_http.httpx_request_adapter import HttpxRequestAdapter
 
+from tests.node import installed
 from worker.sandbox.project import PROJECT
 
 JANE, JOE = "jane", "joe"
@@ -117,19 +117,8 @@ def test_a_refusal_is_its_own_exception_and_a_throttled_read_is_asked_again(subm
 
 @pytest.fixture(scope="module")
 def sdk(tmp_path_factory):
-    """The folder in which `@aps_sdk/authentication` is installed from its own lock. Without Node it is told, and in CI it is a failure."""
-    folder = tmp_path_factory.mktemp("sdk")
-    source = Path(__file__).with_name("node")
-    for name in ("package.json", "package-lock.json", "tokens.mjs"):
-        shutil.copy(source / name, folder)
-    npm = shutil.which("npm")
-    done = npm and subprocess.run([npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=folder, capture_output=True, timeout=120)
-    if not done or done.returncode:
-        why = done.stderr.decode() if done else "there is no npm"
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"npm is needed in CI: {why}")
-        pytest.skip(f"npm could not install it: {why}")
-    return folder
+    """The folder in which `@aps_sdk/authentication` is installed."""
+    return installed(tmp_path_factory.mktemp("sdk"), Path(__file__).with_name("node"), "tokens.mjs")
 
 
 def test_the_sdk_gets_refreshes_and_revokes_tokens(sdk, sandbox):
